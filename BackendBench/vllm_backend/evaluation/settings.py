@@ -1,0 +1,57 @@
+"""What an evaluating worker and its judge can be told. The one definition of these values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ..state.task import Target
+
+
+class JudgeSettings(BaseModel):
+    """Settings of one judge: one device, many candidates one after another or side by side."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: Target = "cpu"
+    device_index: int = Field(default=0, ge=0)
+    """CUDA index as this process sees it."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of eager and of the candidate alike; 0: all cores that this process may use."""
+    concurrency: int = Field(default=0, ge=0)
+    """Candidates in flight; 0: the number of cores on a GPU machine (compiling happens beside the GPU),
+    one on the CPU target."""
+    compile_seconds: float = Field(default=60.0, gt=0)
+    """Limit for loading the module and for the first call of the first case, which compiles."""
+    correctness_seconds: float = Field(default=60.0, gt=0)
+    """Limit for all correctness cases together; cases compile again for new dtypes and ranks."""
+    timing_seconds: float = Field(default=30.0, gt=0)
+    memory_bytes: int = Field(default=4 << 30, gt=0)
+    """Host memory of one candidate's process tree."""
+    gpu_memory_fraction: float = Field(default=0.5, gt=0, le=1)
+    processes: int = Field(default=256, gt=0)
+    tmp_bytes: int = Field(default=512 << 20, gt=0)
+    require_sandbox: bool = False
+    """Refuse to judge where the strongest layers of the sandbox are missing."""
+    allow_library_calls: bool = False
+    """Accept candidates that let torch compute; they are labelled ``library_call``."""
+    timing: Literal["full", "quick", "none"] = "full"
+    seed: int | None = None
+    """Secret seed of the inputs; None: drawn from the system's entropy."""
+
+
+class WorkerSettings(BaseModel):
+    """Settings of one evaluating worker process."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    worker_id: str
+    redis_url: str
+    judge: JudgeSettings = JudgeSettings()
+    log_file: Path | None = None
+    lease_seconds: float = Field(default=30.0, gt=0)
+    """A claimed task is given to another worker when its holder has been silent for this long."""
+    max_attempts: int = Field(default=3, gt=0)
+    """A task that took its worker down this often is recorded as ``killed_worker``."""
