@@ -1,0 +1,46 @@
+"""Fixtures for every test: a real Redis server, and tests marked ``gpu`` skipped where there is no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from BackendBench.vllm_backend.state.connection import connect
+from BackendBench.vllm_backend.state.server import PrivateServer
+from BackendBench.vllm_backend.state.store import KernelStore
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU. Torch is imported only when such a test was collected."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for item in marked:
+        item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real server of this test session, on a free loopback port."""
+    with PrivateServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client of the session's server whose database is empty."""
+    with connect(redis_url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def state(redis_client: redis.Redis) -> KernelStore:
+    """A kernel store over an empty database."""
+    return KernelStore(client=redis_client)
