@@ -13,7 +13,7 @@ from ..state.task import Target
 class JudgeSettings(BaseModel):
     """Settings of one judge: one device, many candidates one after another or side by side."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     target: Target = "cpu"
     device_index: int = Field(default=0, ge=0)
