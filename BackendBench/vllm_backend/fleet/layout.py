@@ -103,7 +103,9 @@ def plan(gpus: int, cores: Sequence[int], wishes: Wishes, *, engine_uses_gpu: bo
     layout = Layout(target, generators, evaluators, tuple(reasons))
     if not layout.shared:
         return layout
-    both = f"{_gpus(layout.shared)} {'do' if len(layout.shared) > 1 else 'does'} both: generation and evaluation"
+    both = (
+        f"{_gpus(layout.shared)} {'do' if len(layout.shared) > 1 else 'does'} both: generation and evaluation"
+    )
     return Layout(target, generators, evaluators, (*reasons, f"{both} share the memory and take turns"))
 
 
@@ -114,7 +116,9 @@ def _target(gpus: int, wishes: Wishes) -> Target:
         raise LayoutError("--evaluation-gpus contradicts --target cpu: drop one of them")
     target: Target = wishes.target or ("cuda" if gpus else "cpu")
     if target == "cuda" and wishes.evaluation_workers is not None:
-        raise LayoutError("--evaluation-workers is for --target cpu; on cuda each of --evaluation-gpus has one")
+        raise LayoutError(
+            "--evaluation-workers is for --target cpu; on cuda each of --evaluation-gpus has one"
+        )
     return target
 
 
@@ -197,7 +201,9 @@ def _generators(generating: tuple[int, ...], size: int) -> tuple[Generator, ...]
 def _cpu_evaluators(cores: list[int], wanted: int | None) -> tuple[Evaluator, ...]:
     count = wanted or max(1, len(cores) // CORES_PER_EVALUATOR)
     if count > len(cores):
-        raise LayoutError(f"--evaluation-workers {count}: each needs a core of its own, and {len(cores)} are usable")
+        raise LayoutError(
+            f"--evaluation-workers {count}: each needs a core of its own, and {len(cores)} are usable"
+        )
     each = len(cores) // count
     return tuple(Evaluator(cores=tuple(cores[i * each : (i + 1) * each])) for i in range(count))
 
@@ -205,9 +211,7 @@ def _cpu_evaluators(cores: list[int], wanted: int | None) -> tuple[Evaluator, ..
 def _say_generation(engine: str, generators: tuple[Generator, ...], size: int) -> str:
     every = tuple(gpu for generator in generators for gpu in generator.gpus)
     copies = f"{len(generators)} engines" if len(generators) > 1 else "one engine"
-    return (
-        f"{_gpus(every)} generate{'s' if len(every) == 1 else ''}: {copies} of {engine}, tensor parallelism {size}"
-    )
+    return f"{_gpus(every)} generate{'s' if len(every) == 1 else ''}: {copies} of {engine}, tensor parallelism {size}"
 
 
 def _gpus(indices: Sequence[int]) -> str:

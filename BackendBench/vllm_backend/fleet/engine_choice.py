@@ -1,0 +1,58 @@
+"""Which engine writes the candidates. Pure: settings and what the machine has in, a choice in words out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import ConfigError, EngineConfig
+
+VLLM_INSTALL = "pip install -r requirements-vllm.txt"
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine of a run."""
+
+    name: str
+    uses_gpu: bool
+    """Whether it takes GPUs of this machine."""
+    reason: str
+    """One line for the user."""
+
+
+def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineChoice:
+    """The engine for these settings. Raises ConfigError with what is missing and what to do."""
+    name = config.engine if config.engine != "auto" else _automatic(config)
+    if name == "openai":
+        if not config.endpoint:
+            raise ConfigError("--engine openai needs the URL of its server: give --endpoint URL")
+        model = f"model {config.model}" if config.model else "the model that it serves"
+        return EngineChoice(name, False, f"engine openai: {model} at {config.endpoint}")
+    if name == "vllm":
+        _check_vllm(config, gpus, vllm_installed)
+        return EngineChoice(name, True, f"engine vllm: {config.model}")
+    text = "engine grammar: no language model; the text comes from the embedded grammar of kernels"
+    return EngineChoice(name, False, f"{text} (a model: --model NAME, or --endpoint URL)")
+
+
+def _automatic(config: EngineConfig) -> str:
+    if config.endpoint:
+        return "openai"
+    return "vllm" if config.model else "grammar"
+
+
+def _check_vllm(config: EngineConfig, gpus: int, vllm_installed: bool) -> None:
+    if not config.model:
+        raise ConfigError("--engine vllm needs a model: give --model NAME_OR_DIRECTORY")
+    missing, mend = [], []
+    if not vllm_installed:
+        missing.append("vLLM is not installed")
+        mend.append(VLLM_INSTALL)
+    if not gpus:
+        missing.append("no NVIDIA GPU is visible")
+        mend.append("use a machine with one")
+    if missing:
+        raise ConfigError(
+            f"--model {config.model} cannot run here: {' and '.join(missing)}. {' and '.join(mend).capitalize()}; "
+            "or give --endpoint URL of a server that has the model; or leave --model out for the embedded grammar"
+        )
