@@ -258,7 +258,7 @@ def _walk(model: type[BaseModel], above: tuple[str, ...], section: str) -> Itera
 
 def _section(model: type[BaseModel], name: str) -> str:
     """Heading: the docstring of the class that defines the field."""
-    owner = next(c for c in model.__mro__ if name in c.__dict__.get("__annotations__", {}))
+    owner = next(c for c in reversed(model.__mro__) if name in getattr(c, "model_fields", {}))
     return (owner.__doc__ or "").strip().rstrip(".")
 
 

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    worker = subprocess.Popen(command, preexec_fn=_die_with_parent)  # noqa: PLW1509 (one thread only)
+    worker = subprocess.Popen(command, preexec_fn=_die_with_parent)  # safe: one thread only
 
     def forward(number: int, _: FrameType | None) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -78,6 +78,10 @@ def plan(gpus: int, cores: Sequence[int], wishes: Wishes, *, engine_uses_gpu: bo
     """The layout for ``gpus`` visible GPUs and the ids of the usable ``cores``. Raises LayoutError."""
     _check_indices("--generation-gpus", wishes.generation_gpus, gpus)
     _check_indices("--evaluation-gpus", wishes.evaluation_gpus, gpus)
+    if engine_uses_gpu and not gpus:
+        raise LayoutError(
+            f"engine {engine} needs an NVIDIA GPU and none is visible: use --endpoint or no --model"
+        )
     target = _target(gpus, wishes)
     reasons: list[str] = []
     generating, evaluating = _split(gpus, wishes, target, engine_uses_gpu)
@@ -179,8 +183,6 @@ def _power_of_two(available: int) -> int:
 
 def _tensor_parallel_size(wishes: Wishes, generating: tuple[int, ...]) -> int:
     count = len(generating)
-    if not count:
-        raise LayoutError("this engine needs an NVIDIA GPU and none is visible: use --endpoint or no --model")
     size = wishes.tensor_parallel_size
     if size is None:
         size = _power_of_two(count)

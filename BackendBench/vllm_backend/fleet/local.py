@@ -129,9 +129,11 @@ class LocalFleet:
         while not self._ending.is_set():
             started = time.monotonic()
             code = await self._run_once(status)
+            if self._ending.is_set():
+                break
             decision = law.ended(code, time.monotonic() - started)
             status.restarts = law.restarts
-            if self._ending.is_set() or decision.action == "left":
+            if decision.action == "left":
                 break
             log.warning("worker_died", worker=spec.id, by=describe(code), action=decision.action)
             with contextlib.suppress(Exception):

@@ -74,10 +74,11 @@ def progress(counters: OperationCounters, goal: Goal) -> OperationProgress:
 def capacity(
     counters: Sequence[OperationCounters], *, generators: int, group_size: int, verdicts_per_second: float
 ) -> int:
-    """Candidates that may be asked for now."""
+    """Candidates that may be asked for now: whole groups."""
     under_way = sum(c.awaiting_generation + c.awaiting_evaluation for c in counters)
     least = GROUPS_AHEAD * generators * group_size
-    return max(0, max(least, int(verdicts_per_second * AHEAD_SECONDS)) - under_way)
+    room = max(0, max(least, int(verdicts_per_second * AHEAD_SECONDS)) - under_way)
+    return room // group_size * group_size
 
 
 def groups(

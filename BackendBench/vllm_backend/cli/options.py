@@ -1,0 +1,123 @@
+"""click options made of the settings in ``config``: nothing about a setting is said a second time here."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+from ..config import CONFIG_VARIABLE, Setting, resolve, settings_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class SettingOption(click.Option):
+    """An option that remembers under which heading of the help it stands."""
+
+    section = "Options"
+
+
+class SectionedCommand(click.Command):
+    """A command whose help groups the options as the settings are grouped."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one section per group of settings."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(context):
+            record = parameter.get_help_record(context)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
+        own = sections.pop("Options", [])
+        for heading, records in [*sections.items(), ("Options", own)]:
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def settings(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> Callable[[F], F]:
+    """Decorator: one option for each setting of ``model``, and ``--config FILE``."""
+
+    def decorate(function: F) -> F:
+        parameters = [option(s) for s in settings_of(model) if s.name not in without]
+        config = click.option(
+            "--config", "config_file", type=click.Path(path_type=Path), metavar="FILE",
+            help=f"YAML file with settings (also {CONFIG_VARIABLE}); flags and environment go before it.",
+        )  # fmt: skip
+        for decorator in [config, *(_decorator(p) for p in reversed(parameters))]:
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def resolved(model: type[ModelT], given: dict[str, Any]) -> ModelT:
+    """The settings from what click collected. Raises ConfigError."""
+    names = {setting.name for setting in settings_of(model)}
+    flags = {name: value for name, value in given.items() if name in names}
+    return resolve(model, flags, file=given.get("config_file"))
+
+
+def option(setting: Setting) -> click.Option:
+    """The option of one setting. Values stay text: the model alone validates them."""
+    kind = _bare(setting.field.annotation)
+    flag = setting.flag
+    declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    made = SettingOption(
+        [declaration, setting.name],
+        type=_click_type(kind),
+        default=None,
+        metavar=_metavar(setting, kind),
+        help=" ".join((setting.field.description or "").split()) or None,
+        show_default=_shown_default(setting),
+    )
+    made.section = setting.section
+    return made
+
+
+def _decorator(made: click.Option) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        if not hasattr(function, "__click_params__"):
+            function.__click_params__ = []  # type: ignore[attr-defined]
+        function.__click_params__.append(made)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
+def _bare(annotation: Any) -> Any:
+    """The type without ``| None`` and ``Annotated``."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return _bare(next(a for a in typing.get_args(annotation) if a is not type(None)))
+    return annotation
+
+
+def _click_type(kind: Any) -> click.ParamType[Any]:
+    if kind is bool:
+        return click.BOOL
+    if typing.get_origin(kind) is typing.Literal:
+        return click.Choice([str(value) for value in typing.get_args(kind)])
+    return click.STRING
+
+
+def _metavar(setting: Setting, kind: Any) -> str | None:
+    extra = setting.field.json_schema_extra
+    if isinstance(extra, dict) and "metavar" in extra:
+        return str(extra["metavar"])
+    names = {int: "NUMBER", float: "NUMBER", Path: "PATH", SecretStr: "SECRET", str: "TEXT"}
+    return names.get(kind)
+
+
+def _shown_default(setting: Setting) -> str | bool:
+    default = setting.field.default
+    if default in (None, PydanticUndefined, "") or isinstance(default, bool):
+        return False
+    return str(default)

@@ -1,0 +1,155 @@
+"""Who runs where."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from BackendBench.vllm_backend.fleet.layout import Evaluator, Generator, LayoutError, Wishes, plan
+
+CORES = list(range(16))
+
+
+def on(gpus: int, wishes: Wishes | None = None, *, engine: str = "vllm", cores: list[int] = CORES):
+    return plan(gpus, cores, wishes or Wishes(), engine_uses_gpu=engine == "vllm", engine=engine)
+
+
+def test_eight_gpus_are_split_four_and_four() -> None:
+    layout = on(8)
+    assert layout.generators == (Generator((0, 1, 2, 3)),)
+    assert [e.gpu for e in layout.evaluators] == [4, 5, 6, 7]
+    assert layout.tensor_parallel_size == 4
+    assert not layout.shared
+
+
+def test_the_default_said_with_flags_is_the_default() -> None:
+    said = Wishes(generation_gpus=(0, 1, 2, 3), tensor_parallel_size=4, evaluation_gpus=(4, 5, 6, 7))
+    assert on(8, said) == on(8)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "generating", "evaluating"),
+    [
+        (2, [(0,)], [1]),
+        (3, [(0,)], [1, 2]),
+        (4, [(0, 1)], [2, 3]),
+        (6, [(0, 1)], [2, 3, 4, 5]),
+        (16, [(0, 1, 2, 3), (4, 5, 6, 7)], list(range(8, 16))),
+    ],
+)
+def test_other_sizes(gpus: int, generating: list[tuple[int, ...]], evaluating: list[int]) -> None:
+    layout = on(gpus)
+    assert [g.gpus for g in layout.generators] == generating
+    assert [e.gpu for e in layout.evaluators] == evaluating
+
+
+def test_one_gpu_is_shared_and_that_is_said() -> None:
+    layout = on(1)
+    assert layout.generators == (Generator((0,)),)
+    assert layout.evaluators == (Evaluator(gpu=0),)
+    assert layout.shared == (0,)
+    assert any("both" in reason for reason in layout.reasons)
+
+
+def test_no_gpu_means_cpu_and_that_is_said() -> None:
+    layout = on(0, engine="grammar")
+    assert layout.target == "cpu"
+    assert layout.generators == (Generator(),)
+    assert any("no GPU here: target cpu" in reason for reason in layout.reasons)
+
+
+@pytest.mark.parametrize("engine", ["grammar", "openai"])
+def test_an_engine_without_gpu_leaves_all_to_evaluation(engine: str) -> None:
+    layout = on(4, engine=engine)
+    assert [e.gpu for e in layout.evaluators] == [0, 1, 2, 3]
+    assert layout.generators == (Generator(),)
+
+
+def test_target_cpu_on_a_gpu_machine_gives_the_gpus_to_the_engine() -> None:
+    layout = on(2, Wishes(target="cpu"))
+    assert layout.generators == (Generator((0, 1)),)
+    assert all(e.gpu is None for e in layout.evaluators)
+
+
+def test_only_evaluation_said_leaves_the_rest_to_generation() -> None:
+    layout = on(4, Wishes(evaluation_gpus=(0, 1)))
+    assert layout.generators == (Generator((2, 3)),)
+
+
+def test_cpu_workers_have_cores_of_their_own() -> None:
+    layout = on(0, Wishes(evaluation_workers=3), engine="grammar")
+    cores = [core for e in layout.evaluators for core in e.cores]
+    assert len(layout.evaluators) == 3
+    assert len(cores) == len(set(cores))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wishes", "words"),
+    [
+        (2, Wishes(evaluation_gpus=(2,)), "GPU 2 does not exist: this machine has GPUs 0-1"),
+        (1, Wishes(generation_gpus=(3,)), "GPU 3 does not exist: this machine has GPU 0 only"),
+        (0, Wishes(evaluation_gpus=(0,)), "no GPU is visible"),
+        (0, Wishes(), "engine vllm needs an NVIDIA GPU"),
+        (4, Wishes(tensor_parallel_size=8), "needs 8 GPUs"),
+        (4, Wishes(generation_gpus=(0, 1, 2), tensor_parallel_size=2), "do not divide"),
+        (4, Wishes(target="cpu", evaluation_gpus=(0,)), "contradicts"),
+        (4, Wishes(evaluation_workers=2), "--evaluation-workers is for --target cpu"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(gpus: int, wishes: Wishes, words: str) -> None:
+    with pytest.raises(LayoutError, match=words) as caught:
+        on(gpus, wishes)
+    assert "\n" not in str(caught.value)
+
+
+def test_target_cuda_without_a_gpu_is_refused() -> None:
+    with pytest.raises(LayoutError, match="--target cuda needs an NVIDIA GPU"):
+        on(0, Wishes(target="cuda"), engine="grammar")
+
+
+def test_more_cpu_workers_than_cores_are_refused() -> None:
+    with pytest.raises(LayoutError, match="needs a core of its own"):
+        on(0, Wishes(evaluation_workers=3), engine="grammar", cores=[0, 1])
+
+
+index_lists = st.none() | st.lists(st.integers(0, 17), min_size=1, max_size=8, unique=True).map(tuple)
+
+
+@given(
+    gpus=st.integers(0, 16),
+    cores=st.integers(1, 200),
+    generation=index_lists,
+    evaluation=index_lists,
+    size=st.none() | st.integers(1, 9),
+    workers=st.none() | st.integers(1, 8),
+    target=st.sampled_from([None, "cpu", "cuda"]),
+    engine=st.sampled_from(["vllm", "grammar"]),
+)
+def test_whatever_is_asked_the_layout_holds_its_promises(
+    gpus, cores, generation, evaluation, size, workers, target, engine
+) -> None:
+    wishes = Wishes(target, generation, size, evaluation, workers)
+    try:
+        layout = on(gpus, wishes, engine=engine, cores=list(range(cores)))
+    except LayoutError as error:
+        assert "\n" not in str(error) and str(error)
+        return
+    generating = [gpu for g in layout.generators for gpu in g.gpus]
+    evaluating = [e.gpu for e in layout.evaluators if e.gpu is not None]
+    assert layout.generators and layout.evaluators and layout.reasons
+    assert len(set(generating)) == len(generating) and len(set(evaluating)) == len(evaluating)
+    assert all(0 <= gpu < gpus for gpu in (*generating, *evaluating))
+    if engine == "vllm":
+        assert {len(g.gpus) for g in layout.generators} == {size or layout.tensor_parallel_size}
+        if generation is not None:
+            assert tuple(generating) == generation
+    else:
+        assert not generating
+    if layout.target == "cuda":
+        assert len(evaluating) == len(layout.evaluators)
+        if evaluation is not None:
+            assert tuple(evaluating) == evaluation
+    else:
+        used = [core for e in layout.evaluators for core in e.cores]
+        assert len(set(used)) == len(used) <= cores and all(e.cores for e in layout.evaluators)
