@@ -1,0 +1,1 @@
+"""``worker generate`` and ``worker evaluate``: one worker, by hand or below ``run``."""

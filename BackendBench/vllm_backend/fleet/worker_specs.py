@@ -1,0 +1,74 @@
+"""From a layout to the worker processes of a run. Pure but for the paths.
+
+- Ids are ``{run}/{role}-{number}``: the same after a restart and after a resume, so that what an earlier process
+  of that name held can be given back.
+- A worker sees only its own GPUs (CUDA_VISIBLE_DEVICES) and runs the code of this installation (PYTHONPATH).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..evaluation.settings import JudgeSettings, WorkerSettings
+from ..state.task import Target
+from ..state.worker_registry import Role
+from .devices import Gpu
+from .layout import Evaluator, Generator
+from .local import WorkerSpec
+
+PROGRAM = (sys.executable, "-m", "BackendBench.vllm_backend.cli", "worker")
+CODE = Path(__file__).resolve().parents[3]
+"""The folder that holds ``BackendBench``."""
+
+
+def worker_id(run: str, role: Role, number: int) -> str:
+    """``{run}/evaluate-0``."""
+    return f"{run}/{role}-{number}"
+
+
+def evaluator(
+    run: str, number: int, evaluator: Evaluator, gpus: Sequence[Gpu], target: Target, judge: JudgeSettings,
+    redis_url: str, logs: Path,
+) -> WorkerSpec:  # fmt: skip
+    """One evaluating worker."""
+    id = worker_id(run, "evaluate", number)
+    settings = WorkerSettings(
+        worker_id=id,
+        redis_url=redis_url,
+        judge=judge.model_copy(update={"target": target, "device_index": 0}),
+    )
+    mine = [] if evaluator.gpu is None else [gpus[evaluator.gpu]]
+    return WorkerSpec(
+        id=id,
+        role="evaluate",
+        command=(*PROGRAM, "evaluate", "--settings-json", "-"),
+        settings=settings.model_dump_json(),
+        log_file=logs / f"evaluate-{number}.log",
+        environment=_environment(mine),
+        cores=evaluator.cores,
+    )
+
+
+def generator(
+    run: str, number: int, generator: Generator, gpus: Sequence[Gpu], settings: str, logs: Path
+) -> WorkerSpec:
+    """One generating worker; ``settings``: its settings as JSON."""
+    return WorkerSpec(
+        id=worker_id(run, "generate", number),
+        role="generate",
+        command=(*PROGRAM, "generate", "--settings-json", "-"),
+        settings=settings,
+        log_file=logs / f"generate-{number}.log",
+        environment=_environment([gpus[index] for index in generator.gpus]),
+    )
+
+
+def _environment(gpus: Sequence[Gpu]) -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {
+        "CUDA_VISIBLE_DEVICES": ",".join(gpu.visible for gpu in gpus),
+        "PYTHONPATH": f"{CODE}{os.pathsep}{path}" if path else str(CODE),
+    }
