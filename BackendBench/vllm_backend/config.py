@@ -310,8 +310,8 @@ def read_file(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigError(f"{file} must hold keys and values, for example `candidates_per_op: 50`")
     flat = {str(key).replace("-", "_"): value for key, value in found.items()}
-    nested = flat.pop("judge", None) or {}
-    flat.update(nested if isinstance(nested, dict) else {})
+    if isinstance(flat.get("judge"), dict):
+        flat.update(flat.pop("judge"))
     known = {setting.name for model in MODELS for setting in settings_of(model)}
     for key in flat:
         if key not in known:
@@ -338,6 +338,8 @@ def public(config: BaseModel) -> dict[str, Any]:
     from .state.connection import shown
 
     values = config.model_dump(mode="json")
+    for above, name in NOT_SETTINGS:
+        values.get(above, {}).pop(name, None)
     for name, info in type(config).model_fields.items():
         if "SecretStr" in str(info.annotation):
             values.pop(name, None)

@@ -14,7 +14,6 @@ import psutil
 import pytest
 
 from BackendBench.vllm_backend.fleet.local import LocalFleet, WorkerSpec
-
 from tests.fleet.processes import alive, eventually, marked
 
 WORKER = """

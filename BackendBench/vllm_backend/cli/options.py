@@ -32,7 +32,7 @@ class SectionedCommand(click.Command):
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(context):
             record = parameter.get_help_record(context)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         own = sections.pop("Options", [])
         for heading, records in [*sections.items(), ("Options", own)]:
@@ -74,8 +74,7 @@ def option(setting: Setting) -> click.Option:
         type=_click_type(kind),
         default=None,
         metavar=_metavar(setting, kind),
-        help=" ".join((setting.field.description or "").split()) or None,
-        show_default=_shown_default(setting),
+        help=" ".join((setting.field.description or "").split()) + _default(setting),
     )
     made.section = setting.section
     return made
@@ -116,8 +115,8 @@ def _metavar(setting: Setting, kind: Any) -> str | None:
     return names.get(kind)
 
 
-def _shown_default(setting: Setting) -> str | bool:
+def _default(setting: Setting) -> str:
     default = setting.field.default
     if default in (None, PydanticUndefined, "") or isinstance(default, bool):
-        return False
-    return str(default)
+        return ""
+    return f" [default: {default}]"

@@ -28,16 +28,21 @@ class JudgeSettings(BaseModel):
     correctness_seconds: float = Field(default=60.0, gt=0)
     """Limit for all correctness cases together; cases compile again for new dtypes and ranks."""
     timing_seconds: float = Field(default=30.0, gt=0)
+    """Limit for one request of the timing."""
     memory_bytes: int = Field(default=4 << 30, gt=0)
     """Host memory of one candidate's process tree."""
     gpu_memory_fraction: float = Field(default=0.5, gt=0, le=1)
+    """Share of the GPU's memory that one candidate may take."""
     processes: int = Field(default=256, gt=0)
+    """Processes and threads that one candidate may have."""
     tmp_bytes: int = Field(default=512 << 20, gt=0)
+    """Room of one candidate's private /tmp."""
     require_sandbox: bool = False
     """Refuse to judge where the strongest layers of the sandbox are missing."""
     allow_library_calls: bool = False
     """Accept candidates that let torch compute; they are labelled ``library_call``."""
     timing: Literal["full", "quick", "none"] = "full"
+    """How thoroughly a correct kernel is timed."""
     seed: int | None = None
     """Secret seed of the inputs; None: drawn from the system's entropy."""
 
