@@ -121,6 +121,14 @@ class RunDirectory:
             os.close(self._lock)
             self._lock = None
 
+    def discard(self) -> None:
+        """Take a new directory away again; what a user put into it stays."""
+        self.close()
+        (self.path / "run.lock").unlink(missing_ok=True)
+        for folder in (self.logs, self.path):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
     def _take(self) -> None:
         descriptor = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
