@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import redis
@@ -11,6 +14,7 @@ import redis
 from BackendBench.vllm_backend.fleet import pacing
 from BackendBench.vllm_backend.fleet.coordinator import Coordinator, Ending, Plan
 from BackendBench.vllm_backend.fleet.local import LocalFleet
+from BackendBench.vllm_backend.fleet.private_redis import SharedServer
 from BackendBench.vllm_backend.search.policy import (
     Feedback,
     GroupRequest,
@@ -20,7 +24,7 @@ from BackendBench.vllm_backend.search.policy import (
 )
 from BackendBench.vllm_backend.state import scripts
 from BackendBench.vllm_backend.state.commit import commit_verdict
-from BackendBench.vllm_backend.state.connection import connect_async
+from BackendBench.vllm_backend.state.connection import connect, connect_async
 from BackendBench.vllm_backend.state.error_type import ErrorType
 from BackendBench.vllm_backend.state.intake import candidate_id, finish_group, submit_candidate
 from BackendBench.vllm_backend.state.keys import Keys
@@ -167,6 +171,35 @@ def test_a_shutdown_key_with_the_runs_name_stops_it(redis_url: str, redis_client
     ending = asyncio.run(play(redis_url, redis_client, plan_of("r")))
     assert ending == Ending("stopped", "asked to stop")
     assert not registry.shutdown_requested("r")
+
+
+def test_a_killed_private_redis_is_started_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    server = SharedServer(tmp_path).start()
+    url = server.url
+
+    async def scenario() -> Ending:
+        with connect(url) as client:
+            RunStore(client).create("r", ["relu"], {})
+            coordinator = Coordinator(plan_of("r", candidates_per_op=120), client, LocalFleet([]), server)
+            playing = [asyncio.ensure_future(w) for w in (generate(url), evaluate(url))]
+            working = asyncio.ensure_future(coordinator.work())
+            while RunStore(client).counters("r")[0].evaluated < 20:
+                await asyncio.sleep(0.05)
+            client.config_set("appendfsync", "always")  # what is answered from here on is on the disk
+            await asyncio.sleep(0.5)
+            os.kill(server.pid, signal.SIGKILL)
+            ending = await asyncio.wait_for(working, 120)
+            (counters,) = RunStore(client).counters("r")
+            assert (counters.requested, counters.generated, counters.evaluated) == (120, 120, 120)
+            for task in playing:
+                task.cancel()
+            await asyncio.gather(*playing, return_exceptions=True)
+            return ending
+
+    try:
+        assert asyncio.run(scenario()).status == "finished"
+    finally:
+        server.stop()
 
 
 def test_what_a_dead_worker_held_is_claimable_at_once(redis_url: str, redis_client: redis.Redis) -> None:

@@ -26,6 +26,7 @@ from ..state.intake import request_group
 from ..state.keys import Keys
 from ..state.queue import reclaim
 from ..state.run_state import OperationCounters, RunStore
+from ..state.server import ServerError
 from ..state.worker_registry import WorkerRegistry
 from . import pacing
 from .local import LocalFleet, WorkerSpec
@@ -200,5 +201,6 @@ class Coordinator:
                     raise
                 log.warning("redis_away", reason=str(error))
                 if self._server is not None:
-                    await asyncio.to_thread(self._server.start)
+                    with contextlib.suppress(ServerError):
+                        await asyncio.to_thread(self._server.revive)
                 await asyncio.sleep(1.0)

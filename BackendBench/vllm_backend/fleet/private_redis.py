@@ -42,6 +42,14 @@ class SharedServer(PrivateServer):
             raise
         return self
 
+    def revive(self) -> None:
+        """After its death: start it again on the port that its users know. Nothing if it lives.
+
+        Raises PortTaken while the dead one's port is not free yet, ServerError.
+        """
+        self._wanted_port = self.port
+        self.start()
+
     def stop(self) -> None:
         """Leave it; stop it if nobody else uses it. Safe to call twice."""
         if self._users is None:
