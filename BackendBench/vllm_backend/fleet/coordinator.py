@@ -97,6 +97,13 @@ class Coordinator:
 
     async def work(self) -> Ending:
         """Until every operation is done or there is a reason to end."""
+        watching = asyncio.ensure_future(self._watch_server())
+        try:
+            return await self._loop()
+        finally:
+            watching.cancel()
+
+    async def _loop(self) -> Ending:
         while True:
             try:
                 ending = await self._patiently(self._tick)
@@ -200,7 +207,20 @@ class Coordinator:
                 if time.monotonic() > give_up or self._kill.is_set():
                     raise
                 log.warning("redis_away", reason=str(error))
-                if self._server is not None:
-                    with contextlib.suppress(ServerError):
-                        await asyncio.to_thread(self._server.revive)
+                await self._revive_server()
                 await asyncio.sleep(1.0)
+
+    async def _watch_server(self) -> None:
+        """Look after a private Redis: it is back sooner than its users lose patience."""
+        while True:
+            await self._revive_server()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _revive_server(self) -> None:
+        if self._server is None or self._server.alive:
+            return
+        log.warning("private_redis_died")
+        # Its port may take a moment to become free: the next look tries again.
+        with contextlib.suppress(ServerError):
+            await asyncio.to_thread(self._server.revive)
+            log.info("private_redis_revived")

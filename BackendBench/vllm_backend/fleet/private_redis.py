@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import psutil
+
 from ..config import ConfigError, RedisConfig
 from ..state.connection import DEFAULT_URL, RedisReadOnly, RedisUnreachable, check_writable, redis_url, shown
 from ..state.server import PrivateServer
@@ -41,6 +43,14 @@ class SharedServer(PrivateServer):
             self._forget()
             raise
         return self
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        try:
+            return bool(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def revive(self) -> None:
         """After its death: start it again on the port that its users know. Nothing if it lives.
