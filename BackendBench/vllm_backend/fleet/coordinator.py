@@ -82,6 +82,7 @@ class Coordinator:
         self._server = server
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
+        self._reviving = asyncio.Lock()
         self._history: deque[tuple[float, int]] = deque()
 
     def interrupt(self) -> None:
@@ -217,10 +218,11 @@ class Coordinator:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _revive_server(self) -> None:
-        if self._server is None or self._server.alive:
-            return
-        log.warning("private_redis_died")
-        # Its port may take a moment to become free: the next look tries again.
-        with contextlib.suppress(ServerError):
-            await asyncio.to_thread(self._server.revive)
-            log.info("private_redis_revived")
+        async with self._reviving:
+            if self._server is None or self._server.alive:
+                return
+            log.warning("private_redis_died")
+            # Its port may take a moment to become free: the next look tries again.
+            with contextlib.suppress(ServerError):
+                await asyncio.to_thread(self._server.revive)
+                log.info("private_redis_revived")
