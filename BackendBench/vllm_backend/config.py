@@ -114,6 +114,8 @@ class EngineConfig(_Settings):
     """Further arguments of vLLM under vLLM's own names, '{"max_model_len": 8192}'."""
     groups_in_flight: int = Field(default=0, ge=0)
     """Groups that one generating worker samples at a time; 0: as many as the engine digests."""
+    digest_seconds: float = Field(default=60.0, gt=0)
+    """Generation slows when the candidates that wait for evaluation would take longer than this."""
 
 
 class LayoutConfig(_Settings):

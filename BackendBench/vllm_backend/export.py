@@ -90,7 +90,7 @@ def _passed(operation: Operation, public: list[Parameter], overload: list[Parame
     names = {p.name for p in overload}
     positional = [p for p in overload if not p.keyword_only]
     used: set[str] = set()
-    passed = []
+    passed: list[str] = []
     for index, parameter in enumerate(public):
         if parameter.name in names:
             source = parameter.name

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -33,10 +34,12 @@ from .fleet.run_directory import RunDirectory, RunRecord, lives
 from .state.connection import connect, typed_errors
 from .state.run_state import RunStore
 from .state.store import KernelStore
+from .state.worker_registry import WorkerRegistry
 
 Say = Callable[[str], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+INTERRUPTED_EXIT = 130
 EARLIER_RUNS = 100
 """Runs looked at for tasks that a killed one left in the queues."""
 
@@ -224,7 +227,17 @@ def _specs(job: Job) -> list[WorkerSpec]:
         for i, one in enumerate(layout.evaluators)
     ]
     generators = [
-        worker_specs.generator(job.run, i, one, gpus, generation_settings(job, i), logs)
+        worker_specs.generator(
+            job.run,
+            i,
+            one,
+            gpus,
+            prepared.engine_settings(i),
+            prepared.config,
+            prepared.device_name,
+            url,
+            logs,
+        )
         for i, one in enumerate(layout.generators)
     ]
     return [*evaluators, *generators]
@@ -233,7 +246,7 @@ def _specs(job: Job) -> list[WorkerSpec]:
 def say_plan(job: Job, say: Say) -> None:
     """What was decided, in words."""
     prepared = job.prepared
-    for reason in (prepared.engine.reason, *prepared.layout.reasons, job.used.description):
+    for reason in (prepared.engine.reason, *prepared.notes, *prepared.layout.reasons, job.used.description):
         say(reason)
     config = prepared.config
     say(

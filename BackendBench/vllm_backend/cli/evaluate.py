@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import hashlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,10 +88,11 @@ def _bound_names(node: ast.AST) -> set[str]:
 
 
 def _task(code: str, operation: Operation, config: EvaluateFileConfig) -> EvaluationTask:
+    from ..state.source import source_hash
     from ..state.task import EvaluationTask
 
     dsl, target = _dsl_and_target(code, config)
-    digest = hashlib.sha256(code.encode()).hexdigest()
+    digest = source_hash(code)
     return EvaluationTask(
         id=f"evaluate:{digest[:16]}", run="evaluate", operation=operation.name, code=code, hash=digest,
         dsl=dsl, target=target, timestamp=time.time(),

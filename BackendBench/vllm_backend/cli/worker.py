@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import ConfigError, EvaluateWorkerConfig, GenerateConfig, RedisConfig
 from .options import SectionedCommand, resolved, settings
+
+if TYPE_CHECKING:
+    from ..generation.settings import EngineSettings
+    from ..state.task import Target
 
 FROM_JSON = click.option(
     "--settings-json", "settings_file", metavar="FILE",
@@ -57,7 +63,68 @@ def evaluate(settings_file: str | None, **given: Any) -> int:
     return asyncio.run(serve(made))
 
 
-def _device(target: str, gpus: tuple[int, ...] | None) -> tuple[str, str | None]:
+@worker.command(cls=SectionedCommand)
+@FROM_JSON
+@settings(GenerateConfig, without=("evaluation_gpus", "dsl", "target", "evaluation_workers"))
+def generate(settings_file: str | None, **given: Any) -> int:
+    """Write candidates for the groups in the queue.
+
+    \b
+      backendbench-vllm worker generate --redis-host 10.0.0.100 --endpoint http://10.0.0.7:8000/v1
+      backendbench-vllm worker generate --redis-host 10.0.0.100 --model NAME --generation-gpus 0-3
+    """
+    from ..fleet.logs import configure
+    from ..generation.engines import preflight
+    from ..generation.settings import GenerationSettings
+    from ..generation.worker import serve
+
+    configure()
+    if settings_file:
+        return asyncio.run(serve(GenerationSettings.model_validate_json(_read(settings_file))))
+    config = resolved(GenerateConfig, given)
+    engine, visible = _engine(config)
+    for line in preflight(engine):
+        click.echo(line, err=True)
+    if visible is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    made = GenerationSettings(
+        worker_id=config.worker_id or _name("generate"),
+        redis_url=_redis(config),
+        engine=engine,
+        groups_in_flight=config.groups_in_flight,
+        digest_seconds=config.digest_seconds,
+    )
+    click.echo(f"worker {made.worker_id}: engine {engine.name}", err=True)
+    return asyncio.run(serve(made))
+
+
+def _engine(config: GenerateConfig) -> tuple[EngineSettings, str | None]:
+    """The engine, and its GPUs for CUDA_VISIBLE_DEVICES (None: as it is). Raises LayoutError, ConfigError."""
+    from ..fleet.devices import visible_gpus
+    from ..fleet.engine_choice import choose, engine_settings
+    from ..fleet.layout import Wishes, plan
+
+    visible = visible_gpus()
+    choice = choose(config, gpus=len(visible), vllm_installed=find_spec("vllm") is not None)
+    chosen = config.generation_gpus or tuple(gpu.index for gpu in visible)
+    wishes = Wishes("cpu", chosen or None, config.tensor_parallel_size or (len(chosen) or None))
+    layout = plan(len(visible), [0], wishes, engine_uses_gpu=choice.uses_gpu, engine=choice.name)
+    if len(layout.generators) > 1:
+        raise ConfigError(
+            "one worker runs one engine: give as many --generation-gpus as --tensor-parallel-size"
+        )
+    mine = [visible[index] for index in layout.generators[0].gpus]
+    made = engine_settings(
+        choice,
+        config,
+        seed=secrets.randbelow(2**31),
+        tensor_parallel_size=layout.tensor_parallel_size,
+        gpu_memory=tuple(gpu.memory_bytes for gpu in mine),
+    )
+    return made, ",".join(gpu.visible for gpu in mine) if mine else None
+
+
+def _device(target: str, gpus: tuple[int, ...] | None) -> tuple[Target, str | None]:
     """Target, and the one GPU for CUDA_VISIBLE_DEVICES (None: as it is). Raises LayoutError, ConfigError."""
     from ..fleet.devices import visible_gpus
     from ..fleet.layout import Wishes, plan

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import ConfigError, EngineConfig
+from ..generation.settings import EngineName, EngineSettings
 
 VLLM_INSTALL = "pip install -r requirements-vllm.txt"
 
@@ -13,7 +14,7 @@ VLLM_INSTALL = "pip install -r requirements-vllm.txt"
 class EngineChoice:
     """The engine of a run."""
 
-    name: str
+    name: EngineName
     uses_gpu: bool
     """Whether it takes GPUs of this machine."""
     reason: str
@@ -35,7 +36,28 @@ def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineCh
     return EngineChoice(name, False, f"{text} (a model: --model NAME, or --endpoint URL)")
 
 
-def _automatic(config: EngineConfig) -> str:
+def engine_settings(
+    choice: EngineChoice,
+    config: EngineConfig,
+    *,
+    seed: int,
+    tensor_parallel_size: int,
+    gpu_memory: tuple[int, ...],
+) -> EngineSettings:
+    """What one worker's engine is told. ``gpu_memory``: bytes of each of its GPUs."""
+    return EngineSettings(
+        name=choice.name,
+        model=config.model or "",
+        endpoints=tuple(url.strip() for url in (config.endpoint or "").split(",") if url.strip()),
+        api_key=config.api_key.get_secret_value() if config.api_key else "",
+        engine_args=config.engine_args,
+        tensor_parallel_size=tensor_parallel_size,
+        gpu_memory_bytes=gpu_memory,
+        seed=seed,
+    )
+
+
+def _automatic(config: EngineConfig) -> EngineName:
     if config.endpoint:
         return "openai"
     return "vllm" if config.model else "grammar"

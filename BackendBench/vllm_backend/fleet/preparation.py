@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from ..config import ConfigError, RunConfig
+from ..generation.engines import preflight
+from ..generation.settings import EngineSettings
 from ..operations import catalog
 from ..operations.operation import Operation
 from ..state.task import Dsl
 from . import private_redis
 from .devices import Gpu, visible_gpus
-from .engine_choice import EngineChoice, choose
+from .engine_choice import EngineChoice, choose, engine_settings
 from .layout import Layout, Wishes, plan
 
 
@@ -29,6 +31,25 @@ class Prepared:
     layout: Layout
     gpus: tuple[Gpu, ...]
     dsl: Dsl
+    notes: tuple[str, ...] = ()
+    """What the engine found out about itself, in words."""
+
+    def engine_settings(self, number: int) -> EngineSettings:
+        """What the engine of generating worker ``number`` is told."""
+        mine = self.layout.generators[number].gpus
+        return engine_settings(
+            self.engine,
+            self.config,
+            seed=(self.config.seed or 0) + number,
+            tensor_parallel_size=self.layout.tensor_parallel_size,
+            gpu_memory=tuple(self.gpus[index].memory_bytes for index in mine),
+        )
+
+    @property
+    def device_name(self) -> str:
+        """What the kernels are for, in the prompt's words; '' on the CPU."""
+        first = self.layout.evaluators[0].gpu
+        return "" if first is None else self.gpus[first].name
 
     @property
     def names(self) -> list[str]:
@@ -46,11 +67,11 @@ def prepare(config: RunConfig) -> Prepared:
     layout = lay_out(config, engine, gpus)
     dsl = choose_dsl(config.dsl, layout.target)
     private_redis.check(config)
-    # Last: it loads torch.
     operations = tuple(catalog.parse_list(config.operations))
     if config.seed is None:
         config = config.model_copy(update={"seed": secrets.randbelow(2**31)})
-    return Prepared(config, operations, engine, layout, tuple(gpus), dsl)
+    prepared = Prepared(config, operations, engine, layout, tuple(gpus), dsl)
+    return replace(prepared, notes=tuple(preflight(prepared.engine_settings(0))))
 
 
 def lay_out(config: RunConfig, engine: EngineChoice, gpus: Sequence[Gpu]) -> Layout:

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..config import EngineConfig
 from ..evaluation.settings import JudgeSettings, WorkerSettings
+from ..generation.settings import EngineSettings, GenerationSettings
 from ..state.task import Target
 from ..state.worker_registry import Role
 from .devices import Gpu
@@ -53,14 +55,24 @@ def evaluator(
 
 
 def generator(
-    run: str, number: int, generator: Generator, gpus: Sequence[Gpu], settings: str, logs: Path
-) -> WorkerSpec:
-    """One generating worker; ``settings``: its settings as JSON."""
+    run: str, number: int, generator: Generator, gpus: Sequence[Gpu], engine: EngineSettings, config: EngineConfig,
+    device_name: str, redis_url: str, logs: Path,
+) -> WorkerSpec:  # fmt: skip
+    """One generating worker; ``device_name``: what the kernels are for, in the prompt's words."""
+    id = worker_id(run, "generate", number)
+    settings = GenerationSettings(
+        worker_id=id,
+        redis_url=redis_url,
+        engine=engine,
+        groups_in_flight=config.groups_in_flight,
+        digest_seconds=config.digest_seconds,
+        device_name=device_name,
+    )
     return WorkerSpec(
-        id=worker_id(run, "generate", number),
+        id=id,
         role="generate",
         command=(*PROGRAM, "generate", "--settings-json", "-"),
-        settings=settings,
+        settings=settings.model_dump_json(),
         log_file=logs / f"generate-{number}.log",
         environment=_environment([gpus[index] for index in generator.gpus]),
     )
