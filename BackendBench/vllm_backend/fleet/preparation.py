@@ -7,17 +7,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from ..config import ConfigError, RunConfig
 from ..generation.engines import preflight
 from ..generation.settings import EngineSettings
-from ..operations import catalog
-from ..operations.operation import Operation
 from ..state.task import Dsl
 from . import private_redis
 from .devices import Gpu, visible_gpus
 from .engine_choice import EngineChoice, choose, engine_settings
 from .layout import Layout, Wishes, plan
+
+if TYPE_CHECKING:
+    from ..operations.operation import Operation
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ def prepare(config: RunConfig) -> Prepared:
     layout = lay_out(config, engine, gpus)
     dsl = choose_dsl(config.dsl, layout.target)
     private_redis.check(config)
+    # Only now: it loads torch, which takes seconds, and most mistakes are found without.
+    from ..operations import catalog
+
     operations = tuple(catalog.parse_list(config.operations))
     if config.seed is None:
         config = config.model_copy(update={"seed": secrets.randbelow(2**31)})
