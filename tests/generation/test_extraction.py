@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,11 @@ def test_an_alias_leaves_the_function_as_it_was() -> None:
 
 PIECES = st.sampled_from(
     [
-        "```", "```python", "~~~", "````", "   ```py", "<think>", "</think>", "[THINK]", "<|im_end|>", "</s>", "\n", "\r\n",
-        "import torch", "from __future__ import annotations", "def relu_kernel_impl(x):", "    return x", "def f(y):",
-        "@triton.jit", "relu_kernel_impl = f", "    return g(x)", "def g(x): return x", "import a.b", "import a.c", "class A:",
-        "Here is the code.", "It's", "\t", "\u200b", "\u00a0", "\x00", "\ud800", "é", '"""', "'", "(", "\\", "x = 1", "# c", ">",
+        "```", "```python", "~~~", "````", "   ```py", "<think>", "</think>", "[THINK]", "<|im_end|>", "</s>",
+        "\n", "\r\n", "import torch", "from __future__ import annotations", "def relu_kernel_impl(x):",
+        "    return x", "def f(y):", "@triton.jit", "relu_kernel_impl = f", "    return g(x)", "def g(x): return x",
+        "import a.b", "import a.c", "class A:", "Here is the code.", "It's", "\t", "\u200b", "\u00a0", "\x00",
+        "\ud800", "é", '"""', "'", "(", "\\", "x = 1", "# c", ">",
     ]
 )  # fmt: skip
 
@@ -122,11 +122,11 @@ MEGABYTES = {
 }
 
 
+@pytest.mark.timeout(100)
 @pytest.mark.parametrize("name", MEGABYTES)
-def test_megabytes_take_time_in_proportion(name: str) -> None:
-    """Twice the text may cost at most eight times the time: a square law over such sizes takes minutes."""
-    text = MEGABYTES[name]
-    result = extract(text, FUNCTION)
+def test_megabytes(name: str) -> None:
+    """Seconds at most; a square law over such sizes would take hours and be ended as a hang."""
+    result = extract(MEGABYTES[name], FUNCTION)
     assert isinstance(result, Unusable) or len(result.code) <= LONGEST_CODE
 
 
@@ -137,10 +137,3 @@ def test_too_long() -> None:
         is Unusable.TOO_LONG
     )
     assert extract(f"def relu_kernel_impl(x):\n{body}    return x\n", FUNCTION) is Unusable.TOO_LONG
-
-
-def test_the_time_limit_of_this_file_means_something() -> None:
-    started = time.process_time()
-    for text in MEGABYTES.values():
-        extract(text, FUNCTION)
-    assert time.process_time() - started < 60

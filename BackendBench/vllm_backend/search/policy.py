@@ -95,7 +95,9 @@ class Policy(ABC):
     name: str = ""
 
     @abstractmethod
-    def plan(self, progress: Sequence[OperationProgress], capacity: int, group_size: int) -> list[GroupRequest]:
+    def plan(
+        self, progress: Sequence[OperationProgress], capacity: int, group_size: int
+    ) -> list[GroupRequest]:
         """Groups to ask for now: at most ``capacity`` candidates in all, ``group_size`` a group."""
 
     @abstractmethod

@@ -44,7 +44,7 @@ def compose_prompt(
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader(__name__, ""),
-        autoescape=False,  # noqa: S701 - plain text for a model, not HTML
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,

@@ -28,11 +28,9 @@ def excerpt(message: str, limit: int = LONGEST_EXCERPT) -> str:
     if len(message) > 2 * READ_CHARACTERS:
         message = f"{message[:READ_CHARACTERS]}\n...\n{message[-READ_CHARACTERS:]}"
     text = _COLOUR.sub("", message).replace("\r\n", "\n")
-    if _TRACEBACK in text:
-        lines = _of_traceback(text.rpartition(_TRACEBACK)[2].split("\n"))
-    else:
-        lines = text.split("\n")
-    return _fitted(_distinct(lines), limit)
+    traceback = _TRACEBACK in text
+    lines = (text.rpartition(_TRACEBACK)[2] if traceback else text).split("\n")
+    return _fitted(_distinct(_of_traceback(lines) if traceback else lines), limit)
 
 
 def _of_traceback(lines: list[str]) -> list[str]:
@@ -57,7 +55,7 @@ def _of_traceback(lines: list[str]) -> list[str]:
 def _distinct(lines: list[str]) -> list[str]:
     """Without blank lines, marks and repetitions; none longer than LONGEST_LINE."""
     seen: set[str] = set()
-    found = []
+    found: list[str] = []
     for line in lines:
         clean = _CONTROL.sub("", line).rstrip()
         key = " ".join(clean.split())
