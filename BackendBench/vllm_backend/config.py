@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from .evaluation.settings import JudgeSettings
+from .generation.settings import EngineName
+from .search import registry
+from .state.task import Dsl, Target
 
 PREFIX = "BACKENDBENCH_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -64,12 +67,22 @@ def _join(value: Any) -> Any:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
+def _known_policy(value: str) -> str:
+    if value not in registry.POLICIES:
+        raise ValueError(f"use {' or '.join(registry.POLICIES)}")
+    return value
+
+
 Gpus = Annotated[
     tuple[int, ...] | None, BeforeValidator(parse_gpus), Field(json_schema_extra={"metavar": "GPUS"})
 ]
 Names = Annotated[str, BeforeValidator(_join), Field(min_length=1, json_schema_extra={"metavar": "NAMES"})]
 JsonObject = Annotated[
     dict[str, Any], BeforeValidator(_parse_json), Field(json_schema_extra={"metavar": "JSON"})
+]
+Auto = Literal["auto"]
+PolicyName = Annotated[
+    str, AfterValidator(_known_policy), Field(json_schema_extra={"choices": list(registry.POLICIES)})
 ]
 
 
@@ -101,7 +114,7 @@ class RedisConfig(_Settings):
 class EngineConfig(_Settings):
     """Engine"""
 
-    engine: Literal["auto", "openai", "vllm", "grammar"] = "auto"
+    engine: Auto | EngineName = "auto"
     """What writes the candidates. auto: openai with --endpoint, vllm with --model, else the embedded grammar,
     which is no language model."""
     model: str | None = None
@@ -121,9 +134,9 @@ class EngineConfig(_Settings):
 class LayoutConfig(_Settings):
     """Layout"""
 
-    target: Literal["auto", "cpu", "cuda"] = "auto"
+    target: Auto | Target = "auto"
     """Where kernels run: cuda (Triton) or cpu (Numba). auto: cuda where there is a GPU."""
-    dsl: Literal["auto", "triton", "cuda", "numba"] = "auto"
+    dsl: Auto | Dsl = "auto"
     """Language of the kernels. auto: triton on cuda, numba on cpu."""
     generation_gpus: Gpus = None
     """GPUs that run the model, 0-3. Default on 8 GPUs: 0-3."""
@@ -138,7 +151,7 @@ class LayoutConfig(_Settings):
 class SearchConfig(_Settings):
     """Search"""
 
-    policy: Literal["reprompt", "rejection"] = "reprompt"
+    policy: PolicyName = registry.DEFAULT
     """reprompt: failures and best kernels feed the next prompt; rejection: fresh samples only."""
     candidates_per_op: int = Field(default=40, gt=0)
     """Candidates to generate for each operation."""
@@ -203,9 +216,9 @@ class StoreConfig(RedisConfig):
 class EvaluateFileConfig(JudgeConfig):
     """Judging one file."""
 
-    target: Literal["auto", "cpu", "cuda"] = "auto"
+    target: Auto | Target = "auto"
     """Where the kernel runs. auto: cuda where there is a GPU."""
-    dsl: Literal["auto", "triton", "cuda", "numba"] = "auto"
+    dsl: Auto | Dsl = "auto"
     """Language of the kernel. auto: what the file imports."""
 
 

@@ -31,6 +31,7 @@ from .fleet.logs import configure
 from .fleet.preparation import Prepared, prepare
 from .fleet.private_redis import UsedRedis
 from .fleet.run_directory import RunDirectory, RunRecord, lives
+from .search.registry import make_policy
 from .state.connection import connect, typed_errors
 from .state.run_state import RunStore
 from .state.store import KernelStore

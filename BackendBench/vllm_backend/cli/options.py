@@ -35,7 +35,8 @@ class SectionedCommand(click.Command):
             if record is not None and isinstance(parameter, click.Option):
                 sections.setdefault(getattr(parameter, "section", "Options"), []).append(record)
         own = sections.pop("Options", [])
-        for heading, records in [*sections.items(), ("Options", own)]:
+        # Models inherit the general settings; help begins with the particular ones.
+        for heading, records in [*reversed(sections.items()), ("Options", own)]:
             if records:
                 with formatter.section(heading):
                     formatter.write_dl(records)
@@ -66,12 +67,13 @@ def resolved(model: type[ModelT], given: dict[str, Any]) -> ModelT:
 
 def option(setting: Setting) -> click.Option:
     """The option of one setting. Values stay text: the model alone validates them."""
-    kind = _bare(setting.field.annotation)
+    kind = _members(setting.field.annotation)[0]
+    choices = _choices(setting)
     flag = setting.flag
     declaration = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
     made = SettingOption(
         [declaration, setting.name],
-        type=_click_type(kind),
+        type=click.BOOL if kind is bool else click.Choice(choices) if choices else click.STRING,
         default=None,
         metavar=_metavar(setting, kind),
         help=" ".join((setting.field.description or "").split()) + _default(setting),
@@ -90,21 +92,25 @@ def _decorator(made: click.Option) -> Callable[[F], F]:
     return decorate
 
 
-def _bare(annotation: Any) -> Any:
-    """The type without ``| None`` and ``Annotated``."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _bare(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return _bare(next(a for a in typing.get_args(annotation) if a is not type(None)))
-    return annotation
+def _members(annotation: Any) -> list[Any]:
+    """The types that a value may have, without None, ``Annotated`` and unions."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return [member for one in typing.get_args(annotation) for member in _members(one)]
+    return [] if annotation is type(None) else [annotation]
 
 
-def _click_type(kind: Any) -> click.ParamType[Any]:
-    if kind is bool:
-        return click.BOOL
-    if typing.get_origin(kind) is typing.Literal:
-        return click.Choice([str(value) for value in typing.get_args(kind)])
-    return click.STRING
+def _choices(setting: Setting) -> list[str]:
+    """The values of a setting that has only some; [] for any other."""
+    extra = setting.field.json_schema_extra
+    if isinstance(extra, dict) and isinstance(extra.get("choices"), list):
+        return [str(value) for value in extra["choices"]]  # type: ignore[union-attr]
+    members = _members(setting.field.annotation)
+    if not all(typing.get_origin(member) is typing.Literal for member in members):
+        return []
+    return [str(value) for member in members for value in typing.get_args(member)]
 
 
 def _metavar(setting: Setting, kind: Any) -> str | None:
