@@ -75,7 +75,7 @@ def option(setting: Setting) -> click.Option:
         [declaration, setting.name],
         type=click.BOOL if kind is bool else click.Choice(choices) if choices else click.STRING,
         default=None,
-        metavar=_metavar(setting, kind),
+        metavar=None if choices else _metavar(setting, kind),
         help=" ".join((setting.field.description or "").split()) + _default(setting),
     )
     made.section = setting.section

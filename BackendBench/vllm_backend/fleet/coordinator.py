@@ -20,6 +20,7 @@ from typing import Literal, TypeVar
 import redis
 import structlog
 
+from ..generation.worker import CLOSED_FIELD
 from ..search.policy import Policy
 from ..state import scripts
 from ..state.intake import request_group
@@ -83,6 +84,7 @@ class Coordinator:
         self._stop = asyncio.Event()
         self._kill = asyncio.Event()
         self._reviving = asyncio.Lock()
+        self._closed: dict[str, bool] = {}
         self._history: deque[tuple[float, int]] = deque()
 
     def interrupt(self) -> None:
@@ -163,8 +165,17 @@ class Coordinator:
         problem = self._fleet.problem()
         if problem:
             return Ending("failed", problem)
+        await asyncio.to_thread(self._close_operations, counters)
         await asyncio.to_thread(self._ask, counters)
         return None
+
+    def _close_operations(self, counters: list[OperationCounters]) -> None:
+        """Tell the generators which operations need no more: those that reached the target."""
+        for one in counters:
+            closed = pacing.reached_target(one, self._plan.goal)
+            if self._closed.get(one.operation) != closed:
+                self._client.hset(Keys.run_stats(self._plan.run, one.operation), CLOSED_FIELD, int(closed))
+                self._closed[one.operation] = closed
 
     def _ask(self, counters: list[OperationCounters]) -> None:
         plan = self._plan
