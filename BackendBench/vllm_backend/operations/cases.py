@@ -45,16 +45,25 @@ _FAMILIES: dict[str, Callable[[WellKnown, Draw, Dtypes], Iterator[Case]]] = {
 class CaseMaker:
     """``make_cases`` of one operation. Remembers per device which cases eager raises on."""
 
-    def __init__(self, reference: Callable[..., Any], make: Callable[[torch.device, int], list[Case]]) -> None:
+    def __init__(
+        self,
+        reference: Callable[..., Any],
+        make: Callable[[torch.device, int], list[Case]],
+        on_device: bool = False,
+    ) -> None:
+        """``on_device``: ``make`` puts its tensors on the device itself."""
         self._reference = reference
         self._make = make
+        self._on_device = on_device
         self._lock = threading.Lock()
         self._refused: dict[str, frozenset[str]] = {}
 
     def __call__(self, device: torch.device, seed: int) -> list[Case]:
         """All cases for ``seed`` on ``device``."""
         device = torch.device(device)
-        made = [Case(c.name, trees.to_device(c.call, device)) for c in _uniquely_named(self._make(device, seed))]
+        made = _uniquely_named(self._make(device, seed))
+        if not self._on_device:
+            made = [Case(c.name, trees.to_device(c.call, device)) for c in made]
         with self._lock:
             if device.type not in self._refused:
                 self._refused[device.type] = frozenset(c.name for c in made if not self._runs(c))

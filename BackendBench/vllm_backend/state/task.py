@@ -55,5 +55,5 @@ class EvaluationTask(Message):
     """How many verdicts of this operation existed when the prompt was composed."""
     tokens: int = 0
     generation_seconds: float = 0.0
-    """This sample's share of the wall time of its group."""
+    """This sample's share of its engine's wall time: whatever is in flight at a moment shares that moment equally."""
     timestamp: float = 0.0

@@ -18,6 +18,10 @@ class EngineConfigError(EngineError):
     """The engine cannot start as configured: a missing model, an unreachable endpoint. One line, exit code 2."""
 
 
+class PromptError(EngineError):
+    """This prompt cannot be sampled, others can: it is too long for the model, or the server refuses it."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A chat prompt: one system text, one user text."""

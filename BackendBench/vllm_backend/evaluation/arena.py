@@ -1,0 +1,125 @@
+"""Disposable memory that the judge shares with one candidate.
+
+- The judge makes it, sizes it and seals it: a candidate can write into it, never resize it
+  (a shrunk mapping would kill the judge with SIGBUS).
+- CPU: a sealed memfd. GPU: a plain device allocation, shared by a CUDA IPC handle.
+- Nothing in an arena is trusted: the judge keeps its own copy of inputs and references.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from typing import Any, Protocol
+
+import torch
+
+POISON = 0xCB
+"""Fills outputs before every run: -2.6e7 as float32, so an element that nobody wrote cannot look right."""
+
+
+class Arena(Protocol):
+    """Shared bytes as a 1-d uint8 tensor, and how to give them to another process."""
+
+    tensor: torch.Tensor
+
+    def export(self) -> tuple[dict[str, Any], list[int]]:
+        """Description for ``attach`` in the other process, and descriptors to send along."""
+
+    def close(self) -> None:
+        """Release the memory; the tensor must not be used afterwards."""
+
+
+class CpuArena:
+    """A sealed memfd mapped into this process."""
+
+    def __init__(self, size: int) -> None:
+        self.size = max(size, mmap.PAGESIZE)
+        self._descriptor = os.memfd_create("arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self._descriptor, self.size)
+        fcntl.fcntl(
+            self._descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+        self.tensor = _map(self._descriptor, self.size)
+
+    def export(self) -> tuple[dict[str, Any], list[int]]:
+        return {"kind": "cpu", "size": self.size}, [self._descriptor]
+
+    def close(self) -> None:
+        self.tensor = torch.empty(0, dtype=torch.uint8)  # the mapping goes with its last view
+        os.close(self._descriptor)
+
+
+def _map(descriptor: int, size: int) -> torch.Tensor:
+    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)  # page faults must not be timed
+    return torch.frombuffer(mmap.mmap(descriptor, size, flags=flags), dtype=torch.uint8)
+
+
+class CudaArena:
+    """A device allocation of its own, outside torch's caching allocator, so that its IPC handle covers it alone."""
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        from cuda.bindings import driver
+
+        self.size = max(size, 1 << 20)
+        torch.zeros(1, device=device)  # makes torch's primary context current
+        self._pointer = _checked(driver.cuMemAlloc(self.size))
+        self._handle = bytes(_checked(driver.cuIpcGetMemHandle(self._pointer)).reserved)
+        self.tensor = _device_bytes(int(self._pointer), self.size, device)
+
+    def export(self) -> tuple[dict[str, Any], list[int]]:
+        return {"kind": "cuda", "size": self.size, "handle": self._handle.hex()}, []
+
+    def close(self) -> None:
+        from cuda.bindings import driver
+
+        self.tensor = torch.empty(0, dtype=torch.uint8)
+        _checked(driver.cuMemFree(self._pointer))
+
+
+class CudaError(RuntimeError):
+    """A call of the driver failed."""
+
+
+def _checked(result: Any) -> Any:
+    error, *values = result
+    if int(error) != 0:
+        raise CudaError(f"the CUDA driver answered {error.name}")
+    return values[0] if values else None
+
+
+class _DeviceBytes:
+    """What ``torch.as_tensor`` wants to see of foreign device memory."""
+
+    def __init__(self, pointer: int, size: int) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (pointer, False),
+            "version": 3,
+        }
+
+
+def _device_bytes(pointer: int, size: int, device: torch.device) -> torch.Tensor:
+    return torch.as_tensor(_DeviceBytes(pointer, size), device=device)
+
+
+def make(size: int, device: torch.device) -> CpuArena | CudaArena:
+    """An arena of at least ``size`` bytes on ``device``."""
+    return CpuArena(size) if device.type == "cpu" else CudaArena(size, device)
+
+
+def attach(description: dict[str, Any], descriptors: list[int], device: torch.device) -> torch.Tensor:
+    """In the candidate's process: the shared bytes as a 1-d uint8 tensor on ``device``."""
+    if description["kind"] == "cpu":
+        tensor = _map(descriptors[0], description["size"])
+        os.close(descriptors[0])
+        return tensor
+    from cuda.bindings import driver
+
+    torch.zeros(1, device=device)
+    handle = driver.CUipcMemHandle()
+    handle.reserved = bytes.fromhex(description["handle"])
+    pointer = _checked(driver.cuIpcOpenMemHandle(handle, 1))  # 1: lazy peer access, the only flag there is
+    return _device_bytes(int(pointer), description["size"], device)

@@ -1,0 +1,85 @@
+"""One workload made ready for timing: inputs, places for them, and what eager answers.
+
+- Made once per workload and kept by the judge; values change before every block (see ``Bench.fresh``).
+- A block has as many calls as make it long against the clock's own error, and no more than memory allows.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..operations.operation import Call, Operation, Workload
+from . import calls, shared_calls
+
+BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
+"""Length of an eager block. CPU: long against the scheduler's wake-ups (50 us). GPU: a few dozen short kernels."""
+MOST_CALLS = {"cpu": 8, "cuda": 16}
+BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
+"""Inputs and outputs of one block; every call of a block has its own."""
+BASES = 2
+"""Independent sets of inputs per workload; slots are rotations of them."""
+FLUSH_BYTES = 256 << 20
+"""Zeroed before every timed call on a GPU: over four times the largest L2 (60 MB on an H200), and long enough
+(60 us and more) for a launch from Python to hide behind it."""
+
+
+@dataclass
+class Bench:
+    """A workload ready to be timed."""
+
+    workload: Workload
+    bases: list[list[torch.Tensor]]
+    """Pristine inputs on the judge's device, in packing order."""
+    expected: list[torch.Tensor]
+    """Eager's outputs for ``bases[0]``."""
+    precise: Any
+    """Outputs of the float64 reference for ``bases[0]``."""
+    layout: shared_calls.Layout
+    eager_us: float
+    """A first estimate, which sizes the block; never part of a speedup."""
+
+    @property
+    def calls(self) -> int:
+        """Calls in a block."""
+        return len(self.layout.items)
+
+    def fresh(self, rng: random.Random) -> list[list[torch.Tensor]]:
+        """New inputs for every slot of a block."""
+        sets = []
+        for slot in range(self.calls):
+            base = self.bases[slot % len(self.bases)]
+            sets.append(shared_calls.rolled(base, [rng.randrange(max(1, t.numel())) for t in base]))
+        return sets
+
+
+def block_size(target: str, eager_us: float, call_bytes: int) -> int:
+    """Calls in a block."""
+    by_time = round(BLOCK_US[target] / max(eager_us, 1.0))
+    by_memory = BLOCK_BYTES[target] // max(call_bytes, 1)
+    return max(1, min(MOST_CALLS[target], by_time, by_memory))
+
+
+def prepare(
+    operation: Operation, workload: Workload, device: torch.device, seed: int, eager_us: float
+) -> Bench | None:
+    """Make a workload ready; None where its outputs cannot be compared (not tensors). Raises UnshippableCall."""
+    from ..operations import tolerances
+
+    generator = torch.Generator(device=device)
+    made: list[Call] = []
+    for index in range(BASES):
+        generator.manual_seed(seed + index)
+        made.append(workload.make(device, generator))
+    expected = calls.leaves(operation.reference(*made[0].args, **made[0].kwargs))
+    if expected is None:
+        return None
+    precise = tolerances.float64_call(operation, made[0])
+    bases = [shared_calls.tensors_of(call) for call in made]
+    size = sum(t.numel() * t.element_size() for t in [*bases[0], *expected])
+    count = block_size(device.type, eager_us, size)
+    layout = shared_calls.lay_out([(made[slot % BASES], expected) for slot in range(count)])
+    return Bench(workload, bases, expected, precise, layout, eager_us)

@@ -1,0 +1,298 @@
+"""The harness inside the candidate's process: loads the module, calls it, answers.
+
+- Everything in this process is under the candidate's control once its module is loaded. The judge believes
+  no word of it: outputs are compared in the judge's memory, times are held against the judge's own clock.
+- One request, one reply with the request's id. A request never says what the right answer is.
+- All outputs of a request are kept until its last call has returned and only then copied out, so that a buffer
+  used twice shows itself.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import arena, calls, wire
+from .compute_watch import ComputeWatch
+
+MESSAGE_LIMIT = 3000
+"""Characters of an exception's text that are passed on, half from each end."""
+
+_clock = time.perf_counter_ns  # bound before any candidate code exists
+
+
+class Harness:
+    """State of one candidate's process."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._function: Callable[..., Any] | None = None
+        self._device = torch.device("cpu")
+        self._arenas: dict[str, torch.Tensor] = {}
+        self._flush: torch.Tensor | None = None
+        self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
+            "setup": self._setup,
+            "load": self._load,
+            "load_reference": self._load_reference,
+            "attach": self._attach,
+            "dry_run": self._dry_run,
+            "run": self._run,
+            "block": self._block,
+        }
+
+    def serve(self) -> None:
+        """Answer requests until the judge hangs up."""
+        while True:
+            try:
+                request, descriptors = wire.receive(self._sock)
+            except wire.WireClosed:
+                return
+            reply: dict[str, Any]
+            try:
+                reply = self._handlers[request["do"]](request, descriptors)
+            except BaseException as error:  # SystemExit and KeyboardInterrupt are the candidate's too
+                reply = {"failure": describe(error)}
+            reply["id"] = request["id"]
+            wire.send(self._sock, reply)
+
+    def _setup(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Device and threads, before any candidate code: for a GPU this makes the context."""
+        if request["target"] == "cpu":
+            _limit_threads(request["threads"])
+            return {}
+        self._device = torch.device("cuda", request["device_index"])
+        torch.cuda.set_device(self._device)
+        torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
+        torch.zeros(1, device=self._device)
+        torch.cuda.synchronize()
+        return {}
+
+    def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        module = load_module(request["code"], "candidate")
+        function = getattr(module, request["function"], None)
+        if not callable(function):
+            return {"failure": {"type": "MissingFunction", "message": f"no function {request['function']}"}}
+        self._function = function
+        return {}
+
+    def _load_reference(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Trusted: this process runs eager, as the other side of the timing."""
+        from ..operations import catalog
+
+        source = request["source"]
+        name = request["operation"]
+        operation = catalog.from_source(name, source) if source else catalog.resolve(name)
+        self._function = operation.reference
+        return {}
+
+    def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        for name, description in request["arenas"].items():
+            count = 1 if description["kind"] == "cpu" else 0
+            self._arenas[name] = arena.attach(description, descriptors[:count], self._device)
+            descriptors = descriptors[count:]
+        return {}
+
+    def _prepare(self, request: dict[str, Any]) -> list[calls.Call]:
+        memory = self._arenas["in"]
+        return [
+            calls.unpack(item["call"], [calls.view(memory, calls.Place.from_json(p)) for p in item["in"]])
+            for item in request["calls"]
+        ]
+
+    def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Compile what the calls need without launching anything (Triton only)."""
+        from .triton_support import launches_suppressed
+
+        with launches_suppressed():
+            for index, call in enumerate(self._prepare(request)):
+                try:
+                    self._call(call)
+                except BaseException as error:
+                    return {"failure": describe(error), "failed_at": index}
+        return {}
+
+    def _call(self, call: calls.Call) -> Any:
+        assert self._function is not None
+        return self._function(*call.args, **call.kwargs)
+
+    def _run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        results: list[Any] = []
+        watch = ComputeWatch(request["forbidden"])
+        for index, call in enumerate(self._prepare(request)):
+            try:
+                with watch:
+                    results.append(self._call(call))
+                self._synchronize()
+            except BaseException as error:
+                return {"failure": describe(error), "failed_at": index, "results": []}
+        return {"results": self._deliver(request, results), "computed": sorted(watch.calls)}
+
+    def _block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Timed calls: the arguments are ready, the outputs are kept, the copies come after the last call."""
+        prepared = self._prepare(request)
+        timed = self._timed_cuda if self._device.type == "cuda" else self._timed_cpu
+        results, times = timed(prepared, request.get("flush_bytes", 0))
+        return {"results": self._deliver(request, results), "times_us": times}
+
+    def _timed_cpu(self, prepared: list[calls.Call], _: int) -> tuple[list[Any], list[float]]:
+        results, times = [], []
+        for call in prepared:
+            start = _clock()
+            result = self._call(call)
+            times.append((_clock() - start) / 1e3)
+            results.append(result)
+        return results, times
+
+    def _timed_cuda(self, prepared: list[calls.Call], flush_bytes: int) -> tuple[list[Any], list[float]]:
+        if self._flush is None or self._flush.numel() != flush_bytes:
+            self._flush = torch.empty(flush_bytes, dtype=torch.uint8, device=self._device)
+        events = [
+            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in prepared
+        ]
+        results = []
+        for call, (start, end) in zip(prepared, events, strict=True):
+            self._flush.zero_()  # cold L2; and the launch of the kernel hides behind it
+            start.record()
+            results.append(self._call(call))
+            end.record()
+        torch.cuda.synchronize()
+        return results, [start.elapsed_time(end) * 1e3 for start, end in events]
+
+    def _synchronize(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _deliver(self, request: dict[str, Any], results: list[Any]) -> list[dict[str, Any]]:
+        """Copy what fits its place into the judge's memory; describe everything."""
+        replies = []
+        seen: list[tuple[int, int]] = []
+        for item, result in zip(request["calls"], results, strict=True):
+            outputs = calls.leaves(result)
+            if outputs is None:
+                replies.append({"structure": _kind(result), "outputs": []})
+                continue
+            places = [calls.Place.from_json(p) for p in item["out"]]
+            described = [self._describe(t, seen) for t in outputs]
+            if len(outputs) == len(places):
+                for tensor, place in zip(outputs, places, strict=True):
+                    self._copy_out(tensor, place)
+            replies.append({"structure": "tensors", "outputs": described})
+        self._synchronize()
+        return replies
+
+    def _copy_out(self, tensor: torch.Tensor, place: calls.Place) -> None:
+        same_shape = tuple(tensor.shape) == place.shape
+        if same_shape and calls.dtype_name(tensor.dtype) == place.dtype and tensor.device == self._device:
+            calls.view(self._arenas["out"], place).copy_(tensor)
+
+    def _describe(self, tensor: torch.Tensor, seen: list[tuple[int, int]]) -> dict[str, Any]:
+        memory = self._arenas["in"]
+        start = tensor.data_ptr()
+        end = start + calls.span(tensor.shape, tensor.stride()) * tensor.element_size()
+        inputs = memory.data_ptr()
+        alias = start < inputs + memory.numel() and end > inputs and end > start
+        shared = any(start < e and end > s for s, e in seen if e > s and end > start)
+        seen.append((start, end))
+        return {
+            "shape": list(tensor.shape),
+            "dtype": calls.dtype_name(tensor.dtype),
+            "stride": list(tensor.stride()),
+            "device": tensor.device.type,
+            "plain": type(tensor) is torch.Tensor,
+            "aliases_input": alias,
+            "aliases_output": shared,
+        }
+
+
+def _kind(result: Any) -> str:
+    if isinstance(result, (tuple, list)):
+        return f"{type(result).__name__} of " + ", ".join(sorted({type(r).__name__ for r in result}))[:200]
+    return type(result).__name__[:200]
+
+
+def _limit_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+    try:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    except ImportError:
+        pass  # a machine without numba judges other DSLs
+
+
+def load_module(code: str, name: str) -> Any:
+    """Execute ``code`` as a module with a file of its own: Triton and tracebacks read the source again."""
+    path = Path(tempfile.mkdtemp(prefix="candidate-")) / f"{name}.py"
+    path.write_text(code, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        raise LoadFailure(describe(error)) from None
+    return module
+
+
+class LoadFailure(Exception):
+    """The module did not load; carries the description of what it raised."""
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        super().__init__(description["message"])
+        self.description = description
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """An exception as bounded text: its class, the end of its message, where in the candidate it was raised."""
+    if isinstance(error, LoadFailure):
+        return {**error.description, "at_load": True}
+    kind = type(error)
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<an exception that cannot be printed>"
+    module = getattr(kind, "__module__", "") or ""
+    return {
+        "type": str(kind.__name__)[:200],
+        "module": str(module)[:200],
+        "message": clip(message, MESSAGE_LIMIT),
+        "where": _where(error),
+    }
+
+
+def clip(text: str, limit: int) -> str:
+    """The text, or its two ends where it is longer than ``limit`` characters."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
+
+
+def _where(error: BaseException) -> str:
+    try:
+        frames = traceback.extract_tb(error.__traceback__)
+    except BaseException:
+        return ""
+    mine = [f for f in frames if Path(f.filename).name == "candidate.py" and "candidate-" in f.filename]
+    return clip(f"line {mine[-1].lineno}: {mine[-1].line}", 300) if mine else ""
+
+
+def main(descriptor: int) -> None:
+    """Body of a candidate's process: never returns to the warm server's code."""
+    sock = socket.socket(fileno=descriptor)
+    try:
+        Harness(sock).serve()
+    except (wire.WireError, OSError):
+        pass  # the judge is gone, or the candidate broke its own channel: nobody is left to tell
+    os._exit(0)

@@ -1,0 +1,118 @@
+"""The correctness cases of one operation made ready: inputs, eager's outputs, float64 outputs, places.
+
+- Made once per operation and seed on the judge's device; the seed is secret and changes (see judge.py).
+- The first chunk is small, so that most wrong candidates fail after a few calls.
+- A repeat chunk sends other values of the same shapes to the same addresses: whoever caches, answers stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..operations import tolerances
+from ..operations.operation import Case, Operation
+from . import calls, shared_calls
+
+FIRST_CHUNK = 3
+"""Cases; enough to fail nearly every wrong kernel."""
+REPEATED = 6
+"""Cases that are called again with other values."""
+CHUNK_BYTES = 64 << 20
+"""Inputs and outputs that travel in one request."""
+
+
+@dataclass
+class CheckedCase:
+    """One case with its answers."""
+
+    name: str
+    inputs: list[torch.Tensor]
+    """Pristine, in packing order."""
+    expected: list[torch.Tensor]
+    precise: Any
+
+
+@dataclass
+class Chunk:
+    """Cases that are sent in one request."""
+
+    cases: list[CheckedCase]
+    layout: shared_calls.Layout
+
+
+@dataclass
+class CasePlan:
+    """All correctness cases of an operation for one seed."""
+
+    operation: Operation
+    chunks: list[Chunk]
+    left_out: list[str]
+    """Cases that cannot be sent or compared, with the reason."""
+
+    @property
+    def total(self) -> int:
+        """Number of cases, repeats included."""
+        return sum(len(c.cases) for c in self.chunks)
+
+    @property
+    def room(self) -> tuple[int, int]:
+        """Bytes of the largest chunk: (inputs, outputs)."""
+        return (
+            max((c.layout.input_bytes for c in self.chunks), default=0),
+            max((c.layout.output_bytes for c in self.chunks), default=0),
+        )
+
+
+def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
+    """All cases for ``seed``, chunked. Raises ValueError where not one case can be used."""
+    left_out: list[str] = []
+    first = _checked(operation, operation.make_cases(device, seed), left_out)
+    if not first:
+        raise ValueError(f"no case of {operation.name} can be judged on {device.type}: {left_out[:3]}")
+    wanted = {case.name for case, _ in first[:REPEATED]}
+    again = [c for c in operation.make_cases(device, seed + 1) if c.name in wanted]
+    groups = [first[:FIRST_CHUNK], _checked(operation, again, []), *_by_size(first[FIRST_CHUNK:])]
+    return CasePlan(operation, [_chunk(g) for g in groups if g], left_out)
+
+
+def _checked(
+    operation: Operation, cases: Sequence[Case], left_out: list[str]
+) -> list[tuple[Case, CheckedCase]]:
+    usable = []
+    for case in cases:
+        try:
+            inputs = shared_calls.tensors_of(case.call)
+        except calls.UnshippableCall as error:
+            left_out.append(f"{case.name}: {error}")
+            continue
+        expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs))
+        if expected is None:
+            left_out.append(f"{case.name}: the reference does not return tensors")
+            continue
+        precise = tolerances.float64_call(operation, case.call)
+        usable.append((case, CheckedCase(case.name, inputs, [t.clone() for t in expected], precise)))
+    return usable
+
+
+def _by_size(
+    cases: list[tuple[Case, CheckedCase]],
+) -> list[list[tuple[Case, CheckedCase]]]:
+    groups: list[list[tuple[Case, CheckedCase]]] = [[]]
+    size = 0
+    for pair in cases:
+        bytes_of = sum(t.numel() * t.element_size() for t in [*pair[1].inputs, *pair[1].expected])
+        if size + bytes_of > CHUNK_BYTES and groups[-1]:
+            groups.append([])
+            size = 0
+        groups[-1].append(pair)
+        size += bytes_of
+    return groups
+
+
+def _chunk(pairs: list[tuple[Case, CheckedCase]]) -> Chunk:
+    layout = shared_calls.lay_out([(case.call, checked.expected) for case, checked in pairs])
+    return Chunk([checked for _, checked in pairs], layout)

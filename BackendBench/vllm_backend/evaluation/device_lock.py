@@ -1,0 +1,57 @@
+"""Who may use the device: many that compile and check, or one that is timed.
+
+- A timing waits until the others have left the device and then has it alone.
+- Somebody who waits for a timing goes before newcomers, so that timings do not starve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+
+class DeviceLock:
+    """A shared/exclusive lock for one event loop that prefers the exclusive side."""
+
+    def __init__(self) -> None:
+        self._condition = asyncio.Condition()
+        self._sharing = 0
+        self._exclusive = False
+        self._waiting = 0
+        self.exclusive_seconds = 0.0
+        """Time spent in exclusive use so far."""
+
+    @contextlib.asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        """Use the device beside others."""
+        async with self._condition:
+            await self._condition.wait_for(lambda: not self._exclusive and not self._waiting)
+            self._sharing += 1
+        try:
+            yield
+        finally:
+            async with self._condition:
+                self._sharing -= 1
+                self._condition.notify_all()
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Have the device alone."""
+        async with self._condition:
+            self._waiting += 1
+            try:
+                await self._condition.wait_for(lambda: not self._exclusive and not self._sharing)
+            finally:
+                self._waiting -= 1
+                self._condition.notify_all()
+            self._exclusive = True
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.exclusive_seconds += time.monotonic() - started
+            async with self._condition:
+                self._exclusive = False
+                self._condition.notify_all()

@@ -1,0 +1,291 @@
+"""The judge: decides about one candidate after another on one device.
+
+- It owns inputs, references, tolerances, seeds and the clock, and runs no candidate code.
+- Stages, cheap first: screen, load, compile, correctness (shares the device), timing (has it alone), and for
+  winners a confirmation in a fresh process with other seeds, whose figures are the ones reported.
+- Whatever is the candidate's doing ends as a verdict; everything else as InfrastructureFault.
+- A death is believed only when a fresh process dies of the same candidate again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from ..operations import catalog
+from ..operations.operation import Operation
+from ..state.error_type import ErrorType
+from ..state.task import EvaluationTask
+from ..state.verdict import Verdict, WorkloadTiming
+from . import conditions, interval, outputs, roofline
+from .bench import Bench
+from .device_lock import DeviceLock
+from .failure import CandidateFailed, Failure, InfrastructureFault
+from .reference_pool import Prepared, ReferencePool
+from .screen import screen
+from .session import Session
+from .settings import JudgeSettings
+from .shared_calls import Buffers
+from .timing_stage import Lane, TimingStage
+from .warm_pool import WarmPool
+
+DOUBTFUL = {ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.PROTOCOL_VIOLATION}
+"""Failures that something else on the machine can cause; repeated once in a fresh process."""
+
+
+@dataclass
+class _Trial:
+    """What is known of a candidate so far."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    passed: int = 0
+    total: int = 0
+    label: str = ""
+    ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def stage(self, name: str) -> AsyncIterator[None]:
+        """Book the wall time of a stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+class Judge:
+    """See the module's docstring. One event loop, many ``evaluate`` calls at once."""
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        self.settings = settings
+        self.threads = settings.threads or conditions.available_cores()
+        self.concurrency = settings.concurrency or (
+            conditions.available_cores() if settings.target == "cuda" else 1
+        )
+        self.device = torch.device(
+            settings.target, settings.device_index if settings.target == "cuda" else None
+        )
+        self._lock = DeviceLock()
+        spares = 1 if settings.target == "cpu" else max(2, self.concurrency // 2)
+        self._pool = WarmPool(settings, self.threads, spares)
+        self._references = ReferencePool(self.device, settings.seed)
+        self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
+        self._eager: Session | None = None
+        self._eager_operation = ""
+
+    async def start(self) -> None:
+        """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
+        if self.settings.target == "cpu":
+            torch.set_num_threads(self.threads)
+        await self._pool.start()
+        self.ceilings = roofline.measure(self.device)
+
+    async def close(self) -> None:
+        """End every process."""
+        await self._pool.close()
+
+    async def evaluate(self, task: EvaluationTask, operation_source: str = "") -> Verdict:
+        """The verdict for one candidate. Raises InfrastructureFault."""
+        trial = _Trial()
+        try:
+            failure = await self._try_twice(task, operation_source, trial)
+        except CandidateFailed as error:
+            failure = error.failure
+        return self._verdict(task, trial, failure)
+
+    async def _try_twice(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
+        try:
+            return await self._try(task, source, trial)
+        except CandidateFailed as error:
+            if error.failure.error_type not in DOUBTFUL:
+                raise
+        trial.passed, trial.ratios = 0, []
+        return await self._try(task, source, trial)
+
+    async def _try(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
+        operation = catalog.from_source(task.operation, source) if source else catalog.resolve(task.operation)
+        function = f"{operation.name}_kernel_impl"
+        async with trial.stage("screen"):
+            refused = screen(task.code, function, self.settings.allow_library_calls)
+        if refused is not None:
+            return refused
+        async with trial.stage("reference"):
+            prepared = await self._references.get(operation, self._lock)
+        await self._examine(task, function, prepared, trial)
+        if trial.ratios and interval.combine([r for _, r in trial.ratios])[1] > 1.0:
+            trial.ratios = []
+            async with trial.stage("reference"):
+                other = await self._references.get(operation, self._lock, other=True)
+            await self._examine(task, function, other, trial, confirm=True)
+        return None
+
+    async def _examine(
+        self, task: EvaluationTask, function: str, prepared: Prepared, trial: _Trial, confirm: bool = False
+    ) -> None:
+        """Correctness and timing in one fresh process. Raises CandidateFailed."""
+        prefix = "confirm_" if confirm else ""
+        async with trial.stage(prefix + "spawn"):
+            session = await self._pool.session()
+        buffers = Buffers(*prepared.plan.room, self.device)
+        try:
+            async with self._compiling(), trial.stage(prefix + "compile"):
+                await self._load(session, buffers, task, function, prepared)
+            async with trial.stage(prefix + "wait"), self._lock.shared():
+                pass
+            async with self._lock.shared(), trial.stage(prefix + "correctness"):
+                await self._check(session, buffers, prepared, trial)
+            if self.settings.timing != "none" and prepared.benches:
+                await self._time(session, prepared, trial, prefix)
+        finally:
+            session.kill()
+            await (
+                session.gone()
+            )  # its memory must be free, and nothing of it may run, before anybody is timed
+            buffers.close()
+
+    @asynccontextmanager
+    async def _compiling(self) -> AsyncIterator[None]:
+        """On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
+        if self.settings.target == "cuda":
+            yield
+            return
+        async with self._lock.shared():
+            yield
+
+    async def _load(
+        self, session: Session, buffers: Buffers, task: EvaluationTask, function: str, prepared: Prepared
+    ) -> None:
+        session.stage = "loading the module"
+        limit = self.settings.compile_seconds
+        await session.request("load", limit, code=task.code, function=function)
+        arenas, descriptors = buffers.export()
+        await session.request("attach", limit, descriptors, arenas=arenas)
+        if task.dsl != "triton":
+            return
+        session.stage = "compiling"
+        for chunk in prepared.plan.chunks:
+            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+                buffers.write(item, case.inputs)
+            session.case_names = [c.name for c in chunk.cases]
+            await session.request("dry_run", limit, calls=chunk.layout.request())
+
+    async def _check(self, session: Session, buffers: Buffers, prepared: Prepared, trial: _Trial) -> None:
+        session.stage = "the correctness cases"
+        trial.total = prepared.plan.total
+        passed = 0
+        deadline = time.monotonic() + self.settings.correctness_seconds
+        for chunk in prepared.plan.chunks:
+            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+                buffers.write(item, case.inputs)
+            buffers.poison(chunk.layout)
+            self._settle()
+            session.case_names = [c.name for c in chunk.cases]
+            left = max(0.1, deadline - time.monotonic())
+            reply = await session.request(
+                "run", left, calls=chunk.layout.request(), forbidden=prepared.packets
+            )
+            self._note_library_calls(reply, trial)
+            for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
+                failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
+                if failure is not None:
+                    raise CandidateFailed(failure)
+                passed += 1
+                trial.passed = max(trial.passed, passed)
+            await asyncio.sleep(0)  # let the other candidates' replies in
+        session.case_names = ()
+
+    def _settle(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(
+                self.device
+            )  # what was written must be there before another process reads it
+
+    def _note_library_calls(self, reply: dict[str, object], trial: _Trial) -> None:
+        computed = reply.get("computed")
+        if not isinstance(computed, list) or not computed:
+            return
+        names = ", ".join(str(c)[:60] for c in computed[:5])
+        if not self.settings.allow_library_calls:
+            text = f"lets torch compute: {names}; write the computation in the kernel"
+            raise CandidateFailed(Failure(ErrorType.LIBRARY_CALL, text))
+        trial.label = "library_call"
+
+    async def _time(self, session: Session, prepared: Prepared, trial: _Trial, prefix: str) -> None:
+        async with trial.stage(prefix + "wait"):
+            context = self._lock.exclusive()
+            await context.__aenter__()
+        buffers: list[Buffers] = []
+        try:
+            async with trial.stage(prefix + "timing"):
+                eager = await self._eager_session(prepared.operation)
+                room = prepared.bench_room
+                for lane in (eager, session):
+                    buffers.append(Buffers(*room, self.device))
+                    arenas, descriptors = buffers[-1].export()
+                    await lane.request("attach", self.settings.timing_seconds, descriptors, arenas=arenas)
+                stage = TimingStage(
+                    Lane(eager, buffers[0]), Lane(session, buffers[1]), prepared.operation, self._rng,
+                    self.settings.timing_seconds,
+                )  # fmt: skip
+                await self._measure(stage, prepared, trial, fixed=bool(prefix))
+        finally:
+            session.kill()
+            await session.gone()
+            for one in buffers:
+                one.close()
+            await context.__aexit__(None, None, None)
+
+    async def _measure(self, stage: TimingStage, prepared: Prepared, trial: _Trial, fixed: bool) -> None:
+        for bench in prepared.benches:
+            ratio = await stage.measure(bench, interval.CONFIRM_PAIRS if fixed else None)
+            impossible = roofline.impossible(bench.workload, ratio.candidate_us, self.ceilings)
+            if impossible:
+                raise CandidateFailed(Failure(ErrorType.FASTER_THAN_PHYSICS, impossible, bench.workload.name))
+            trial.ratios.append((bench, ratio))
+
+    async def _eager_session(self, operation: Operation) -> Session:
+        """The trusted process that runs eager; kept from candidate to candidate, made anew when it fails."""
+        try:
+            if self._eager is None:
+                self._eager = await self._pool.session()
+                self._eager_operation = ""
+            if self._eager_operation != operation.name:
+                await self._eager.request(
+                    "load_reference", 60.0, operation=operation.name, source=operation.source
+                )
+                self._eager_operation = operation.name
+            return self._eager
+        except CandidateFailed as error:
+            self._eager = None
+            raise InfrastructureFault(f"eager's process failed: {error}") from None
+
+    def _verdict(self, task: EvaluationTask, trial: _Trial, failure: Failure | None) -> Verdict:
+        speedup, low, high = (0.0, 0.0, 0.0)
+        if failure is None and trial.ratios:
+            speedup, low, high = interval.combine([r for _, r in trial.ratios])
+        return Verdict(
+            task_id=task.id, run=task.run, operation=task.operation, hash=task.hash,
+            correct=failure is None, speedup=speedup, speedup_low=low, speedup_high=high,
+            error_type=failure.error_type if failure else None,
+            error=failure.message if failure else "", failing_case=failure.case if failure else "",
+            label=trial.label, cases_passed=trial.passed, cases_total=trial.total,
+            timings=tuple(self._timing(b, r) for b, r in trial.ratios) if failure is None else (),
+            stage_seconds={k: round(v, 6) for k, v in trial.seconds.items()},
+            device=conditions.device_name(self.device), versions=conditions.versions(),
+            conditions=conditions.now(self.device, self.threads), timestamp=time.time(),
+        )  # fmt: skip
+
+    def _timing(self, bench: Bench, ratio: interval.Ratio) -> WorkloadTiming:
+        achieved = roofline.achieved(bench.workload, ratio.candidate_us, self.ceilings)
+        return WorkloadTiming(
+            workload=bench.workload.name, eager_us=ratio.eager_us, candidate_us=ratio.candidate_us,
+            speedup=ratio.speedup, speedup_low=ratio.low, speedup_high=ratio.high, samples=ratio.pairs,
+            gbps=achieved.gbps, tflops=achieved.tflops, roofline_fraction=achieved.fraction,
+        )  # fmt: skip

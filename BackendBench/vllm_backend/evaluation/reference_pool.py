@@ -1,0 +1,116 @@
+"""What the judge knows about each operation: cases with answers and workloads, kept while they are used.
+
+- Two sets per operation with different secret seeds: one for the first examination, one for the confirmation.
+- Candidates never see answers, and every block of a timing has new values; so a set may serve many candidates.
+  It is made anew after ``USES`` all the same, that no long run rests on one draw.
+- Making a set computes on the device, so it holds the device's lock (shared).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+
+from ..operations.operation import Operation
+from . import bench, case_plan
+from .calls import UnshippableCall
+from .device_lock import DeviceLock
+
+USES = 100
+KEPT = {"cpu": 32, "cuda": 24}
+"""Sets kept; a set of large workloads is a few hundred MB on a CPU and up to 2 GB on a GPU."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Prepared:
+    """One operation ready to be judged with."""
+
+    operation: Operation
+    plan: case_plan.CasePlan
+    benches: list[bench.Bench]
+    packets: list[str]
+    """aten packets that a candidate may not call although they are only allocation or views: the operation's own."""
+    uses: int = 0
+
+    @property
+    def bench_room(self) -> tuple[int, int]:
+        """Bytes of the largest block: (inputs, outputs)."""
+        return (
+            max(b.layout.input_bytes for b in self.benches),
+            max(b.layout.output_bytes for b in self.benches),
+        )
+
+
+class ReferencePool:
+    """Least recently used sets are dropped."""
+
+    def __init__(self, device: torch.device, seed: int | None) -> None:
+        self._device = device
+        self._seed = seed
+        self._made = 0
+        self._sets: OrderedDict[tuple[str, bool], Prepared] = OrderedDict()
+        self._locks: dict[tuple[str, bool], asyncio.Lock] = {}
+
+    async def get(self, operation: Operation, device_lock: DeviceLock, other: bool = False) -> Prepared:
+        """The set for ``operation``; ``other`` selects the one with the other seed."""
+        key = (operation.name, other)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            prepared = self._sets.get(key)
+            if prepared is None or prepared.uses >= USES or prepared.operation.source != operation.source:
+                async with device_lock.shared():
+                    prepared = await asyncio.to_thread(self._make, operation)
+                self._sets[key] = prepared
+                while len(self._sets) > KEPT[self._device.type]:
+                    self._sets.popitem(last=False)
+        self._sets.move_to_end(key)
+        prepared.uses += 1
+        return prepared
+
+    def _draw(self) -> int:
+        self._made += 1
+        return (
+            secrets.randbits(31) if self._seed is None else (self._seed * 7919 + self._made * 104729) % 2**31
+        )
+
+    def _make(self, operation: Operation) -> Prepared:
+        seed = self._draw()
+        with torch.no_grad():
+            plan = case_plan.prepare(operation, self._device, seed)
+            benches = []
+            for workload in operation.make_workloads(self._device):
+                try:
+                    eager_us = self._eager_us(operation, workload, seed)
+                    ready = bench.prepare(operation, workload, self._device, seed, eager_us)
+                except (UnshippableCall, torch.OutOfMemoryError) as error:
+                    log.warning("workload %s of %s left out: %s", workload.name, operation.name, error)
+                    continue
+                if ready is not None:
+                    benches.append(ready)
+        packet = operation.overload.split(".")[0]
+        return Prepared(operation, plan, benches, [packet] if packet else [])
+
+    def _eager_us(self, operation: Operation, workload: object, seed: int) -> float:
+        """A rough time of one eager call; sizes blocks, never reported."""
+        generator = torch.Generator(device=self._device)
+        generator.manual_seed(seed)
+        call = workload.make(self._device, generator)  # type: ignore[attr-defined]
+        best = float("inf")
+        for _ in range(3):
+            self._settle()
+            started = time.perf_counter()
+            operation.reference(*call.args, **call.kwargs)
+            self._settle()
+            best = min(best, time.perf_counter() - started)
+        return best * 1e6
+
+    def _settle(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)

@@ -1,0 +1,139 @@
+"""A set of calls laid out in a pair of arenas: inputs to one side, places for outputs on the other.
+
+- The layout (places, argument trees) depends on shapes only and is made once; values are written before every use.
+- The judge's pristine tensors never leave its process; a candidate sees copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..operations.operation import Call
+from . import arena, calls
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """One call of a layout."""
+
+    request: dict[str, Any]
+    """What the candidate is sent: the argument tree and its places."""
+    inputs: tuple[calls.Place, ...]
+    outputs: tuple[calls.Place, ...]
+
+
+@dataclass
+class Layout:
+    """Several calls side by side in one input and one output arena."""
+
+    items: list[LaidOut]
+    input_bytes: int
+    output_bytes: int
+
+    def request(self, indices: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """The calls as the candidate is sent them."""
+        chosen = range(len(self.items)) if indices is None else indices
+        return [self.items[i].request for i in chosen]
+
+
+def tensors_of(call: Call) -> list[torch.Tensor]:
+    """The tensors of a call in packing order, conjugate and negative bits resolved."""
+    packing = calls.Packing()
+    calls.pack(call, packing)
+    return packing.tensors
+
+
+def lay_out(items: Sequence[tuple[Call, Sequence[torch.Tensor]]]) -> Layout:
+    """Places for calls and for outputs shaped like the given expected ones. Raises UnshippableCall."""
+    input_bytes = output_bytes = 0
+    laid_out = []
+    for call, expected in items:
+        inputs, outputs = calls.Packing(cursor=input_bytes), calls.Packing(cursor=output_bytes)
+        tree = calls.pack(call, inputs)
+        for tensor in expected:
+            outputs.add_dense(tensor)
+        request = {
+            "call": tree,
+            "in": [p.to_json() for p in inputs.places],
+            "out": [p.to_json() for p in outputs.places],
+        }
+        laid_out.append(LaidOut(request, tuple(inputs.places), tuple(outputs.places)))
+        input_bytes, output_bytes = inputs.cursor, outputs.cursor
+    return Layout(laid_out, input_bytes, output_bytes)
+
+
+class Buffers:
+    """The two arenas of one session, made by the judge and attached by the candidate."""
+
+    def __init__(self, input_bytes: int, output_bytes: int, device: torch.device) -> None:
+        self.inputs = arena.make(input_bytes, device)
+        self.outputs = arena.make(output_bytes, device)
+
+    def export(self) -> tuple[dict[str, Any], list[int]]:
+        """For the ``attach`` request."""
+        (first, a), (second, b) = self.inputs.export(), self.outputs.export()
+        return {"in": first, "out": second}, [*a, *b]
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether a layout has room."""
+        return (
+            self.inputs.tensor.numel() >= layout.input_bytes
+            and self.outputs.tensor.numel() >= layout.output_bytes
+        )
+
+    def write(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> None:
+        """Copy pristine inputs to their places."""
+        for place, tensor in zip(item.inputs, tensors, strict=True):
+            _flat_view(self.inputs.tensor, place).copy_(_flat(tensor))
+
+    def poison(self, layout: Layout) -> None:
+        """Overwrite all outputs of a layout."""
+        self.outputs.tensor[: layout.output_bytes].fill_(arena.POISON)
+
+    def read(self, item: LaidOut) -> list[torch.Tensor]:
+        """The outputs as the candidate left them; views of shared memory: clone what must not change."""
+        return [calls.view(self.outputs.tensor, place) for place in item.outputs]
+
+    def untouched(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> bool:
+        """Whether the inputs still hold, bit for bit, what was written."""
+        return all(
+            torch.equal(_bits(_flat_view(self.inputs.tensor, place)), _bits(_flat(tensor)))
+            for place, tensor in zip(item.inputs, tensors, strict=True)
+        )
+
+    def close(self) -> None:
+        self.inputs.close()
+        self.outputs.close()
+
+
+def _flat(tensor: torch.Tensor) -> torch.Tensor:
+    """All elements from the first to the last that the tensor touches, 1-d: what lies between strides too."""
+    size = calls.span(tensor.shape, tensor.stride())
+    return tensor.as_strided((size,), (1,), tensor.storage_offset())
+
+
+def _flat_view(memory: torch.Tensor, place: calls.Place) -> torch.Tensor:
+    size = calls.span(place.shape, place.stride)
+    flat = calls.Place(place.start, (size,), (1,), place.dtype)
+    return calls.view(memory, flat)
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(torch.uint8) if tensor.numel() else tensor
+
+
+def rolled(tensors: Sequence[torch.Tensor], shifts: Sequence[int]) -> list[torch.Tensor]:
+    """Fresh values at the price of one copy: every tensor's storage rotated by its secret shift.
+
+    The values and so the distribution stay; no element stays where a fingerprint or a cache would look for it.
+    """
+    result = []
+    for tensor, shift in zip(tensors, shifts, strict=True):
+        flat = _flat(tensor)
+        moved = torch.roll(flat, shift % max(1, flat.numel()))
+        result.append(moved.as_strided(tensor.shape, tensor.stride(), 0))
+    return result

@@ -1,0 +1,209 @@
+"""The judge's side of the warm server: starts it, keeps spares ready, hands out sessions.
+
+- A spare is forked and set up (threads, GPU context) ahead of need; making a context takes 0.15-0.23 s and is
+  serialised by the driver, so it must not lie on the path of a candidate.
+- A session is handed out once and never comes back.
+- The warm server's death is an infrastructure fault of every session under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import secrets
+import socket
+import sys
+import time
+from typing import Any
+
+from . import wire
+from .failure import CandidateFailed, InfrastructureFault
+from .sandbox import SandboxSpec
+from .session import Session
+from .settings import JudgeSettings
+
+START_SECONDS = 120.0
+"""Limit for the warm server's imports: 4-10 s on an idle machine, more where many start at once."""
+SETUP_SECONDS = 60.0
+"""Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TRITON_LIBCUDA_PATH", "LANG")
+"""The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
+
+
+class WarmPool:
+    """A running warm server and its spares."""
+
+    def __init__(self, settings: JudgeSettings, threads: int, spares: int) -> None:
+        self._settings = settings
+        self._threads = threads
+        self._size = spares
+        self._spares: asyncio.Queue[Session] = asyncio.Queue()
+        self._making = 0
+        self._spawned: dict[str, asyncio.Future[int]] = {}
+        self._exited: dict[str, asyncio.Future[int]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._fault: InfrastructureFault | None = None
+        self._closing = False
+        self.context_seconds: list[float] = []
+        """How long each set-up took."""
+
+    async def start(self) -> None:
+        """Start the server and the first spares. Raises InfrastructureFault."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        spec = sandbox_spec(self._settings)
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"{__package__}.warm_server",
+            "--control", str(theirs.fileno()), "--target", self._settings.target,
+            "--spec", json.dumps(dataclasses.asdict(spec), default=str),
+            pass_fds=[theirs.fileno()], env=environment(self._threads), stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        theirs.close()
+        ours.setblocking(False)
+        self._control = ours
+        try:
+            await asyncio.wait_for(wire.receive_async(ours), START_SECONDS)
+        except (asyncio.TimeoutError, wire.WireError) as error:
+            raise InfrastructureFault(f"the warm server did not start: {error or 'timeout'}") from None
+        self._spawn_task(self._listen())
+        for _ in range(self._size):
+            self._spawn_task(self._make_spare())
+
+    async def session(self) -> Session:
+        """A fresh process, set up, for one candidate. Raises InfrastructureFault."""
+        while True:
+            if self._fault is not None:
+                raise self._fault
+            if self._spares.qsize() + self._making < self._size + 1:
+                self._spawn_task(self._make_spare())
+            getter = asyncio.ensure_future(self._spares.get())
+            done, _ = await asyncio.wait({getter}, timeout=SETUP_SECONDS)
+            if not done:
+                getter.cancel()
+                raise InfrastructureFault("no candidate process could be made; see the worker's log")
+            session = getter.result()
+            if session.pid:
+                return session
+
+    async def close(self) -> None:
+        """Kill every child and the server."""
+        self._closing = True
+        while not self._spares.empty():
+            self._spares.get_nowait().kill()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(OSError, AttributeError):
+            self._control.close()
+        with contextlib.suppress(ProcessLookupError, AttributeError):
+            try:
+                await asyncio.wait_for(self._process.wait(), 5.0)  # it ends by itself when its socket closes
+            except asyncio.TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+
+    def _spawn_task(self, coroutine: Any) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _make_spare(self) -> None:
+        self._making += 1
+        try:
+            session = await self._spawn()
+            started = time.monotonic()
+            await session.request(
+                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads,
+                device_index=self._settings.device_index,
+                memory_fraction=self._settings.gpu_memory_fraction,
+            )  # fmt: skip
+            self.context_seconds.append(time.monotonic() - started)
+            self._spares.put_nowait(session)
+        except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
+            self._fail(InfrastructureFault(f"a fresh process could not be set up: {error}"))
+        except InfrastructureFault as fault:
+            self._fail(fault)
+        finally:
+            self._making -= 1
+
+    async def _spawn(self) -> Session:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours.setblocking(False)
+        token = secrets.token_hex(8)
+        loop = asyncio.get_running_loop()
+        self._spawned[token] = loop.create_future()
+        self._exited[token] = loop.create_future()
+        try:
+            await wire.send_async(self._control, {"do": "spawn", "token": token}, [theirs.fileno()])
+        except (wire.WireError, OSError):
+            raise InfrastructureFault("the warm server is gone") from None
+        finally:
+            theirs.close()
+        pid = await self._spawned[token]
+        return Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
+
+    def _kill(self, token: str) -> None:
+        if token in self._exited:
+            with contextlib.suppress(OSError):
+                self._control.send(wire.encode({"do": "kill", "token": token}))
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                self._notice(await wire.receive_async(self._control))
+        except (wire.WireError, OSError):
+            if not self._closing:
+                self._fail(InfrastructureFault("the warm server died"))
+
+    def _notice(self, message: dict[str, Any]) -> None:
+        token = message["token"]
+        if message["event"] == "spawned":
+            self._spawned.pop(token).set_result(message["pid"])
+        elif message["event"] == "failed":
+            fault = InfrastructureFault(f"no sandboxed process could be made: {message['error']}")
+            self._spawned.pop(token).set_exception(fault)
+        elif message["event"] == "exited":
+            future = self._exited.pop(token, None)
+            if future is not None and not future.done():
+                future.set_result(message["status"])
+
+    def _fail(self, fault: InfrastructureFault) -> None:
+        self._fault = fault
+        for future in [*self._spawned.values(), *self._exited.values()]:
+            if not future.done():
+                future.set_exception(fault)
+                future.exception()  # nobody may be waiting for this one
+        dead = Session("", 0, socket.socket(), asyncio.get_running_loop().create_future(), lambda: None)
+        self._spares.put_nowait(dead)  # wakes a waiter, who then sees the fault
+
+
+def sandbox_spec(settings: JudgeSettings) -> SandboxSpec:
+    """The sandbox of one candidate under these settings."""
+    return SandboxSpec(
+        memory_bytes=settings.memory_bytes,
+        tmp_bytes=settings.tmp_bytes,
+        processes=settings.processes,
+        gpu_index=settings.device_index if settings.target == "cuda" else None,
+        target=settings.target,
+    )
+
+
+def environment(threads: int) -> dict[str, str]:
+    """What a candidate's process sees of the environment."""
+    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    count = str(threads)
+    return {
+        **kept,
+        "HOME": "/tmp",
+        "TMPDIR": "/tmp",
+        "TRITON_CACHE_DIR": "/tmp/triton",
+        "TORCH_EXTENSIONS_DIR": "/tmp/torch_extensions",
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "NUMBA_NUM_THREADS": count,
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CUDA_MODULE_LOADING": "LAZY",
+    }

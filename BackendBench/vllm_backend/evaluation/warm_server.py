@@ -1,0 +1,142 @@
+"""The warm server: a process that has imported everything slow and forks one sandboxed child per candidate.
+
+- It has no GPU context, no Redis connection, no secret and an empty environment: a child inherits nothing.
+- It is single-threaded and runs no candidate code itself.
+- The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
+  and ``exited`` with the wait status. It ends when the judge hangs up, and kills every child then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from typing import Any
+
+from . import wire
+from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
+
+
+def preload(target: str) -> None:
+    """Import what candidates import, so that children get it for nothing."""
+    import torch  # noqa: F401
+
+    from . import arena, calls, candidate  # noqa: F401
+
+    if target == "cuda":
+        import triton.language  # noqa: F401
+
+        from .triton_support import warm_driver
+
+        warm_driver()
+        import cuda.bindings.driver  # noqa: F401
+
+    try:
+        warm_numba()
+    except ImportError:
+        pass
+
+
+def warm_numba() -> None:
+    """Compile one tiny kernel: sets up Numba's typing machinery, about 1 s of every first compile."""
+    import numba
+    import numpy as np
+
+    @numba.njit
+    def first(x: Any, y: Any) -> None:
+        for i in range(x.size):
+            y[i] = x[i] + 1.0
+
+    first(np.zeros(4, np.float32), np.zeros(4, np.float32))
+
+
+class WarmServer:
+    """Event loop of the warm server."""
+
+    def __init__(self, control: socket.socket, spec: SandboxSpec) -> None:
+        self._control = control
+        self._spec = spec
+        self._children: dict[str, SandboxedChild] = {}
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._tokens: dict[int, str] = {}
+
+    def serve(self) -> None:
+        """Until the judge hangs up."""
+        try:
+            while True:
+                for descriptor, _ in self._poll.poll():
+                    if descriptor == self._control.fileno():
+                        self._handle(*wire.receive(self._control))
+                    else:
+                        self._reap(self._tokens[descriptor])
+        except wire.WireClosed:
+            pass
+        finally:
+            for child in self._children.values():
+                kill_tree(child)
+
+    def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        token = request["token"]
+        if request["do"] == "spawn":
+            self._spawn(token, descriptors[0])
+        elif request["do"] == "kill" and token in self._children:
+            kill_tree(self._children[token])
+
+    def _spawn(self, token: str, descriptor: int) -> None:
+        try:
+            child = spawn(self._spec, lambda: self._child_main(descriptor))
+        except Exception as error:
+            wire.send(self._control, {"event": "failed", "token": token, "error": f"{error}"[:500]})
+            return
+        finally:
+            os.close(descriptor)
+        self._children[token] = child
+        self._tokens[child.pidfd] = token
+        self._poll.register(child.pidfd, select.POLLIN)
+        wire.send(self._control, {"event": "spawned", "token": token, "pid": child.pid})
+
+    def _child_main(self, descriptor: int) -> None:
+        """Runs in the child. Its first act is to drop everything that belongs to the server."""
+        from . import candidate
+
+        self._control.close()
+        for child in self._children.values():
+            os.close(child.pidfd)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(null, stream)  # 100 MB of prints go nowhere, at no cost
+        candidate.main(descriptor)
+
+    def _reap(self, token: str) -> None:
+        child = self._children.pop(token)
+        self._poll.unregister(child.pidfd)
+        del self._tokens[child.pidfd]
+        status = child.wait()
+        kill_tree(child)  # whatever it left behind goes with it
+        os.close(child.pidfd)
+        wire.send(self._control, {"event": "exited", "token": token, "status": status})
+
+
+def main() -> None:
+    """``python -m ...evaluation.warm_server --control FD --spec JSON --target cpu|cuda``"""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--control", type=int, required=True)
+    parser.add_argument("--target", required=True)
+    parser.add_argument("--spec", required=True)
+    arguments = parser.parse_args()
+    control = socket.socket(fileno=arguments.control)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
+    preload(arguments.target)
+    spec = SandboxSpec(**json.loads(arguments.spec))
+    wire.send(control, {"event": "ready", "pid": os.getpid()})
+    WarmServer(control, spec).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Claims against the judge's own clock."""
+
+from BackendBench.vllm_backend.evaluation.clock_check import TimedBlock, tampered
+
+EAGER = [TimedBlock([1000.0] * 4, 4800.0)] * 5
+
+
+def test_honest_claims_pass_whether_faster_or_slower():
+    for each in (50.0, 500.0, 1000.0, 5000.0):
+        assert tampered(EAGER, [TimedBlock([each] * 4, 4 * each + 800.0)] * 5) == ""
+
+
+def test_a_claim_far_below_the_wall_is_tampering():
+    assert tampered(EAGER, [TimedBlock([100.0] * 4, 4800.0)] * 5)
+
+
+def test_zero_negative_and_nan_claims_are_tampering():
+    for claim in (0.0, -1.0, float("nan")):
+        assert tampered(EAGER, [TimedBlock([claim] * 4, 4800.0)] * 5)
+
+
+def test_more_than_the_wall_is_no_honest_claim_either():
+    assert tampered(EAGER, [TimedBlock([5000.0] * 4, 4800.0)] * 5)
+
+
+def test_one_slow_wake_up_accuses_nobody():
+    blocks = [TimedBlock([500.0] * 4, 2700.0)] * 6 + [TimedBlock([500.0] * 4, 50_000.0)]
+    assert tampered(EAGER, blocks) == ""
