@@ -1,5 +1,7 @@
 """The main job from a checkout: the same as ``backendbench-vllm run``, all of its flags included.
 
+For example:
+
     python scripts/run_vllm_prototype.py --operations "relu,add" --candidates-per-op 50
 """
 

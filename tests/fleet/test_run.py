@@ -1,4 +1,4 @@
-"""The main job with all its real parts, ended in every way that a run can end. Nothing is left, nothing counts twice."""
+"""The main job with its real parts, ended in every way that a run can end. Nothing is left or counted twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``python -m BackendBench.vllm_backend.generation --settings-json FILE``: one generating worker; ``-`` reads standard input."""
+"""``python -m BackendBench.vllm_backend.generation --settings-json FILE``: one generating worker.
+
+``-`` reads standard input.
+"""
 
 from __future__ import annotations
 

@@ -223,10 +223,11 @@ class GenerationWorker:
         return await self._redis.hget(stats, CLOSED_FIELD) == "1"  # type: ignore[misc]
 
     async def _view(self, operation: str) -> OperationView:
-        source = await self._patiently(lambda: self._redis.get(Keys.operation_source(operation))) or ""
-        key = (operation, source)
+        # The client decodes replies; redis-py's types do not know.
+        source: Any = await self._patiently(lambda: self._redis.get(Keys.operation_source(operation)))
+        key = (operation, str(source or ""))
         if key not in self._views:
-            self._views[key] = asyncio.ensure_future(asyncio.to_thread(self._describe, operation, source))
+            self._views[key] = asyncio.ensure_future(asyncio.to_thread(self._describe, *key))
         return await asyncio.shield(self._views[key])
 
     # -- the engine --------------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ class GenerationWorker:
 
     async def _evaluators(self) -> tuple[int, int]:
         """Candidates that wait, and verdicts ever given."""
-        operations = await self._redis.smembers(Keys.OPERATIONS)  # type: ignore[misc]
+        operations: Any = await self._redis.smembers(Keys.OPERATIONS)  # type: ignore[misc]
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.llen(Keys.EVAL_QUEUE)
         if operations:

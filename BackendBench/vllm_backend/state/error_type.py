@@ -14,7 +14,7 @@ class ErrorType(str, Enum):
     # parse and screen
     SYNTAX_ERROR = "syntax_error"
     MISSING_FUNCTION = "missing_function"
-    FORBIDDEN_CODE = "forbidden_code"  # does what a kernel has no business to do: files, sockets, introspection
+    FORBIDDEN_CODE = "forbidden_code"  # does what no kernel needs: files, sockets, introspection
     LIBRARY_CALL = "library_call"  # lets torch (or another library) compute the answer
     # compile
     IMPORT_ERROR = "import_error"  # the module does not load

@@ -18,17 +18,18 @@ import redis
 import redis.asyncio
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Arg = str | int | float
 
 
 @dataclass(frozen=True)
-class ScriptCall(Generic[T]):
+class ScriptCall(Generic[T_co]):
     """One execution of ``lua/{script}.lua``."""
 
     script: str
     keys: list[str]
     args: list[Arg]
-    parse: Callable[[Any], T]
+    parse: Callable[[Any], T_co]
     """Turns the reply into what the caller wants."""
 
 

@@ -209,14 +209,15 @@ class PrivateServer:
             )
         # Redis writes it too, later: a parent killed in between must not leave a server that nobody finds.
         (self.directory / "redis.pid").write_text(str(child.pid))
-        self._child, self._process = child, psutil.Process(child.pid)
+        process = psutil.Process(child.pid)
+        self._child, self._process = child, process
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if child.poll() is not None:
                 self._process = None
                 self._explain_death()
             if time.monotonic() > deadline:
-                _end(self._process, terminate=True)
+                _end(process, terminate=True)
                 self._process = None
                 raise ServerError(f"Redis did not answer within {START_SECONDS:.0f} s: see {self.log_file}")
             time.sleep(0.01)
