@@ -1,0 +1,109 @@
+"""The file system that a candidate sees: read-only, built from the few places that it needs.
+
+- Python and its packages, the system's libraries and compilers, CUDA, a handful of device files; no home directory,
+  no run directory, no socket of anybody.
+- /tmp and /dev/shm are its own, empty and bounded; they vanish with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from . import syscalls
+from .spec import SandboxSpec
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/sys", "/opt/cuda")
+ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "passwd", "group", "localtime", "alternatives", "nsswitch.conf")
+"""Of /etc: what the loader, the C compiler and the time zone need."""
+DEVICES = ("null", "zero", "full", "random", "urandom")
+SHM_BYTES = 64 << 20
+PACKAGE = "BackendBench"
+
+
+def python_paths() -> list[str]:
+    """Where this Python and its packages live. Of other entries of sys.path only our own package."""
+    own = [sys.prefix, sys.base_prefix, sys.exec_prefix]
+    found = [*own]
+    for entry in sys.path:
+        if not entry or not Path(entry).is_dir() or _within(entry, own):
+            continue
+        inner = Path(entry) / PACKAGE
+        if "site-packages" in Path(entry).parts or "dist-packages" in Path(entry).parts:
+            found.append(entry)
+        elif inner.is_dir():
+            found.append(str(inner))  # an editable checkout also holds runs, logs and Redis data
+    executable = Path(sys.executable).resolve()
+    found.append(str(executable.parent))
+    return found
+
+
+def readable_paths() -> list[str]:
+    """All that is shown read-only, outermost first, none inside another."""
+    given = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *python_paths()]
+    for variable in ("CUDA_HOME", "LD_LIBRARY_PATH"):
+        given += [p for p in os.environ.get(variable, "").split(os.pathsep) if p]
+    real = sorted({os.path.abspath(p) for p in given if Path(p).exists() and os.path.abspath(p) != "/"})  # noqa: PTH100
+    kept: list[str] = []
+    for path in real:
+        if not _within(path, kept):
+            kept.append(path)
+    return kept
+
+
+def _within(path: str, folders: Iterable[str]) -> bool:
+    return any(path == f or path.startswith(f.rstrip("/") + "/") for f in folders)
+
+
+def enter(spec: SandboxSpec, readable: list[str]) -> None:
+    """Build the root and move into it. The caller has its own user, mount and process namespaces. Raises OSError."""
+    syscalls.mount("", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+    base = "/tmp"
+    syscalls.mount("tmpfs", base, "tmpfs", syscalls.MS_NOSUID, "mode=0755")
+    os.mkdir(f"{base}/old")
+    syscalls.pivot_root(base, f"{base}/old")
+    os.chdir("/")
+    os.mkdir("/new")
+    syscalls.mount("tmpfs", "/new", "tmpfs", syscalls.MS_NOSUID, "mode=0755")
+    for path in readable:
+        _show(path)
+    _devices(spec)
+    os.mkdir("/new/proc")
+    # Before the old root goes: the kernel allows a new /proc only to who sees a whole one.
+    syscalls.mount("proc", "/new/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    os.mkdir("/new/tmp")
+    syscalls.make_read_only("/new")
+    private = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("tmpfs", "/new/tmp", "tmpfs", private, f"mode=0700,size={spec.tmp_bytes}")
+    syscalls.mount("tmpfs", "/new/dev/shm", "tmpfs", private, f"mode=0700,size={SHM_BYTES}")
+    os.mkdir("/new/tmp/.old")
+    syscalls.pivot_root("/new", "/new/tmp/.old")
+    os.chdir("/")
+    syscalls.umount("/tmp/.old")
+    os.rmdir("/tmp/.old")
+    os.chdir("/tmp")
+
+
+def _show(path: str) -> None:
+    """The old root's ``path`` at the same place of the new one; links are copied as links."""
+    source, target = f"/old{path}", f"/new{path}"
+    os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH120
+    if os.path.islink(source):  # noqa: PTH114
+        os.symlink(os.readlink(source), target)  # noqa: PTH115
+        return
+    if os.path.isdir(source):  # noqa: PTH112
+        os.makedirs(target, exist_ok=True)
+    elif not os.path.exists(target):  # noqa: PTH110
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
+    syscalls.mount(source, target, "", syscalls.MS_BIND | syscalls.MS_REC)
+
+
+def _devices(spec: SandboxSpec) -> None:
+    os.makedirs("/new/dev/shm", exist_ok=True)
+    for path in (*(f"/dev/{name}" for name in DEVICES), *spec.gpu_devices):
+        if os.path.exists(f"/old{path}"):  # noqa: PTH110
+            _show(path)
+    for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
+        os.symlink(target, f"/new/dev/{name}")
