@@ -29,7 +29,7 @@ from .state.task import Dsl, Target
 PREFIX = "BACKENDBENCH_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_OPERATIONS = "relu,add,mul,sigmoid,matmul,softmax,layer_norm"
-NOT_SETTINGS = {("judge", "target"), ("judge", "device_index"), ("judge", "seed")}
+NOT_SETTINGS = {("judge", "target"), ("judge", "device_index"), ("judge", "gpu_gate"), ("judge", "seed")}
 """Fields of JudgeSettings that are decided, not set: by --target, by the layout, by the system's entropy."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

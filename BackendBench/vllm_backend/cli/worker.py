@@ -17,6 +17,7 @@ from ..config import ConfigError, EvaluateWorkerConfig, GenerateConfig, RedisCon
 from .options import SectionedCommand, resolved, settings
 
 if TYPE_CHECKING:
+    from ..fleet.devices import Gpu
     from ..generation.settings import EngineSettings
     from ..state.task import Target
 
@@ -51,13 +52,13 @@ def evaluate(settings_file: str | None, **given: Any) -> int:
     if settings_file:
         return asyncio.run(serve(WorkerSettings.model_validate_json(_read(settings_file))))
     config = resolved(EvaluateWorkerConfig, given)
-    target, visible = _device(config.target, config.evaluation_gpus)
-    if visible is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible
+    target, gpu = _device(config.target, config.evaluation_gpus)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu.visible
     made = WorkerSettings(
         worker_id=config.worker_id or _name("evaluate"),
         redis_url=_redis(config),
-        judge=config.judge.model_copy(update={"target": target}),
+        judge=config.judge.model_copy(update={"target": target, "gpu_gate": gpu.uuid if gpu else ""}),
     )
     click.echo(f"worker {made.worker_id}: target {target}", err=True)
     return asyncio.run(serve(made))
@@ -119,13 +120,14 @@ def _engine(config: GenerateConfig) -> tuple[EngineSettings, str | None]:
         config,
         seed=secrets.randbelow(2**31),
         tensor_parallel_size=layout.tensor_parallel_size,
-        gpu_memory=tuple(gpu.memory_bytes for gpu in mine),
+        gpus=tuple(mine),
+        shared=False,
     )
     return made, ",".join(gpu.visible for gpu in mine) if mine else None
 
 
-def _device(target: str, gpus: tuple[int, ...] | None) -> tuple[Target, str | None]:
-    """Target, and the one GPU for CUDA_VISIBLE_DEVICES (None: as it is). Raises LayoutError, ConfigError."""
+def _device(target: str, gpus: tuple[int, ...] | None) -> tuple[Target, Gpu | None]:
+    """Target, and the one GPU (None: target cpu). Raises LayoutError, ConfigError."""
     from ..fleet.devices import visible_gpus
     from ..fleet.layout import Wishes, plan
 
@@ -143,7 +145,7 @@ def _device(target: str, gpus: tuple[int, ...] | None) -> tuple[Target, str | No
     if len(layout.evaluators) > 1:
         raise ConfigError("one worker uses one GPU: start one worker for each")
     index = layout.evaluators[0].gpu or 0
-    return "cuda", visible[index].visible
+    return "cuda", visible[index]
 
 
 def _redis(config: RedisConfig) -> str:

@@ -18,6 +18,9 @@ class JudgeSettings(BaseModel):
     target: Target = "cpu"
     device_index: int = Field(default=0, ge=0)
     """CUDA index as this process sees it."""
+    gpu_gate: str = ""
+    """Name of the GPU among all processes of this machine (its UUID): while one times on it, nobody else does and
+    no engine generates on it; '': it is this judge's alone."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of eager and of the candidate alike; 0: all cores that this process may use."""
     concurrency: int = Field(default=0, ge=0)

@@ -23,6 +23,8 @@ class Gpu:
     """Its name for CUDA_VISIBLE_DEVICES: a number or a UUID."""
     name: str
     memory_bytes: int
+    uuid: str = ""
+    """The same for every process of this machine, however it numbers its devices."""
 
 
 def driver_problem() -> str | None:
@@ -51,7 +53,8 @@ def visible_gpus(environment: Mapping[str, str] | None = None) -> list[Gpu]:
         try:
             handle = _handle(name)
             memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-            found.append(Gpu(len(found), name, str(pynvml.nvmlDeviceGetName(handle)), memory))
+            uuid = str(pynvml.nvmlDeviceGetUUID(handle))
+            found.append(Gpu(len(found), name, str(pynvml.nvmlDeviceGetName(handle)), memory, uuid))
         except (pynvml.NVMLError, ValueError):
             break  # as CUDA does: nothing after the first name that does not exist
     return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ..config import ConfigError, EngineConfig
 from ..generation.settings import EngineName, EngineSettings
+from .devices import Gpu
 
 VLLM_INSTALL = "pip install -r requirements-vllm.txt"
 
@@ -42,9 +43,10 @@ def engine_settings(
     *,
     seed: int,
     tensor_parallel_size: int,
-    gpu_memory: tuple[int, ...],
+    gpus: tuple[Gpu, ...],
+    shared: bool,
 ) -> EngineSettings:
-    """What one worker's engine is told. ``gpu_memory``: bytes of each of its GPUs."""
+    """What one worker's engine is told. ``gpus``: its own; ``shared``: evaluation uses one of them too."""
     return EngineSettings(
         name=choice.name,
         model=config.model or "",
@@ -52,7 +54,9 @@ def engine_settings(
         api_key=config.api_key.get_secret_value() if config.api_key else "",
         engine_args=config.engine_args,
         tensor_parallel_size=tensor_parallel_size,
-        gpu_memory_bytes=gpu_memory,
+        gpu_memory_bytes=tuple(gpu.memory_bytes for gpu in gpus),
+        gpu_gates=tuple(gpu.uuid for gpu in gpus if gpu.uuid),
+        gpus_shared=shared,
         seed=seed,
     )
 

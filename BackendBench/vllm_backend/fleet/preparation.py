@@ -44,7 +44,8 @@ class Prepared:
             self.config,
             seed=(self.config.seed or 0) + number,
             tensor_parallel_size=self.layout.tensor_parallel_size,
-            gpu_memory=tuple(self.gpus[index].memory_bytes for index in mine),
+            gpus=tuple(self.gpus[index] for index in mine),
+            shared=any(index in self.layout.shared for index in mine),
         )
 
     @property

@@ -37,12 +37,13 @@ def evaluator(
 ) -> WorkerSpec:  # fmt: skip
     """One evaluating worker."""
     id = worker_id(run, "evaluate", number)
+    mine = [] if evaluator.gpu is None else [gpus[evaluator.gpu]]
+    gate = mine[0].uuid if mine else ""
     settings = WorkerSettings(
         worker_id=id,
         redis_url=redis_url,
-        judge=judge.model_copy(update={"target": target, "device_index": 0}),
+        judge=judge.model_copy(update={"target": target, "device_index": 0, "gpu_gate": gate}),
     )
-    mine = [] if evaluator.gpu is None else [gpus[evaluator.gpu]]
     return WorkerSpec(
         id=id,
         role="evaluate",

@@ -26,6 +26,10 @@ class EngineSettings(BaseModel):
     tensor_parallel_size: int = Field(default=1, gt=0)
     gpu_memory_bytes: tuple[int, ...] = ()
     """Memory of each GPU of this worker; (): unknown, and whether the model fits is left to vLLM."""
+    gpu_gates: tuple[str, ...] = ()
+    """Names of these GPUs among all processes of this machine (UUIDs): the engine pauses while one is timed on."""
+    gpus_shared: bool = False
+    """Evaluation uses one of these GPUs too, so that part of its memory must stay free."""
     seed: int = 0
     """Seed of the grammar; prompts sampled by a model carry seeds of their own."""
     request_seconds: float = Field(default=600.0, gt=0)

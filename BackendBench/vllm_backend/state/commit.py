@@ -112,6 +112,7 @@ def kernel_fields(task: EvaluationTask, verdict: Verdict) -> dict[str, str]:
         "feedback_version": str(task.feedback_version),
         "tokens": str(task.tokens),
         "generation_seconds": decimal(task.generation_seconds),
+        "gpu_seconds": decimal(task.gpu_seconds),
     }
 
 

@@ -64,12 +64,19 @@ def submit_candidate(task: EvaluationTask) -> ScriptCall[SubmitOutcome]:
         repr(float(task.generation_seconds)),
         task.operation,
         EVENTS_CAP,
+        repr(float(task.gpu_seconds)),
     ]
     return ScriptCall("submit_candidate", keys, args, lambda reply: reply)
 
 
 def record_unusable(
-    group: GenerationTask, index: int, reason: str, *, tokens: int = 0, generation_seconds: float = 0.0
+    group: GenerationTask,
+    index: int,
+    reason: str,
+    *,
+    tokens: int = 0,
+    generation_seconds: float = 0.0,
+    gpu_seconds: float = 0.0,
 ) -> ScriptCall[Literal["unusable", "repeated"]]:
     """Count a sample of which no kernel could be extracted; ``reason`` is a short snake_case class."""
     keys = [
@@ -89,6 +96,7 @@ def record_unusable(
         repr(float(generation_seconds)),
         group.operation,
         EVENTS_CAP,
+        repr(float(gpu_seconds)),
     ]
     return ScriptCall("record_unusable", keys, args, lambda reply: reply)
 

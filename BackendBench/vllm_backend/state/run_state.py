@@ -66,6 +66,9 @@ class OperationCounters:
     first_faster: float | None = None
     tokens: int = 0
     generation_seconds: float = 0.0
+    """Wall seconds of the engines, shared among the samples in flight, summed."""
+    gpu_seconds: float = 0.0
+    """The same times the GPUs of each engine: what generation has cost."""
     feedback_lag_sum: int = 0
     """Verdicts that came between the prompt of a candidate and its own verdict, summed over ``evaluated``."""
     feedback_lag_max: int = 0
@@ -224,6 +227,7 @@ def _counters(operation: str, raw: dict[str, str]) -> OperationCounters:
         first_faster=moment("first_faster"),
         tokens=number("tokens"),
         generation_seconds=real("generation_seconds"),
+        gpu_seconds=real("gpu_seconds"),
         feedback_lag_sum=number("feedback_lag_sum"),
         feedback_lag_max=number("feedback_lag_max"),
         errors=counts_of(raw, "error:"),

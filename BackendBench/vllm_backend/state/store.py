@@ -17,7 +17,9 @@ from .connection import DEFAULT_URL, URL_VARIABLE, connect, redis_url
 from .keys import Keys
 
 _INTEGERS = frozenset({"cases_passed", "cases_total", "tokens", "feedback_version", "feedback_lag"})
-_NUMBERS = frozenset({"speedup", "speedup_low", "speedup_high", "timestamp", "generation_seconds"})
+_NUMBERS = frozenset(
+    {"speedup", "speedup_low", "speedup_high", "timestamp", "generation_seconds", "gpu_seconds"}
+)
 _FLAGS = frozenset({"correct", "faster_than_eager"})
 _JSON = frozenset({"timings", "stage_seconds", "versions", "conditions", "parents"})
 
@@ -52,8 +54,8 @@ class KernelStore:
         ``total_attempts`` kernels judged, ``successful_attempts`` of them correct, ``success_rate`` 0..1,
         ``best_speedup`` and ``avg_speedup`` over the correct and timed ones (0 when there is none),
         ``faster_than_eager`` kernels whose whole interval lies above 1, ``generated`` samples of which
-        ``duplicates`` and ``unusable`` were not judged, ``tokens``, ``generation_seconds``,
-        ``errors`` (error class to count) and ``unusable_reasons``, largest first.
+        ``duplicates`` and ``unusable`` were not judged, ``tokens``, ``generation_seconds`` and ``gpu_seconds``
+        that they cost, ``errors`` (error class to count) and ``unusable_reasons``, largest first.
         """
         raw: dict[str, str] = self._client.hgetall(Keys.op_stats(operation))  # type: ignore[assignment]
         counts = {name: float(value) for name, value in raw.items() if name != "best_hash"}
@@ -72,6 +74,7 @@ class KernelStore:
             "unusable": int(counts.get("unusable", 0)),
             "tokens": int(counts.get("tokens", 0)),
             "generation_seconds": counts.get("generation_seconds", 0.0),
+            "gpu_seconds": counts.get("gpu_seconds", 0.0),
             "errors": counts_of(raw, "error:"),
             "unusable_reasons": counts_of(raw, "unusable:"),
         }

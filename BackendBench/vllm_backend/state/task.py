@@ -56,4 +56,6 @@ class EvaluationTask(Message):
     tokens: int = 0
     generation_seconds: float = 0.0
     """This sample's share of its engine's wall time: whatever is in flight at a moment shares that moment equally."""
+    gpu_seconds: float = 0.0
+    """The same times the GPUs of the engine; 0 for an engine that uses no GPU of this farm."""
     timestamp: float = 0.0

@@ -1,6 +1,6 @@
 -- Queue a candidate for evaluation. Idempotent by candidate id; a known hash is counted and not queued.
 -- KEYS: submitted done known eval_queue kernel run_stats op_stats operations run_events
--- ARGV: id group hash payload tokens seconds operation events_cap
+-- ARGV: id group hash payload tokens seconds operation events_cap gpu_seconds
 -- Returns repeated, duplicate or queued.
 local run_stats, op_stats = KEYS[6], KEYS[7]
 if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 'repeated' end
@@ -15,6 +15,7 @@ for _, stats in ipairs({run_stats, op_stats}) do
   redis.call('HINCRBY', stats, 'duplicates', queued and 0 or 1)
   redis.call('HINCRBY', stats, 'tokens', ARGV[5])
   redis.call('HINCRBYFLOAT', stats, 'generation_seconds', ARGV[6])
+  redis.call('HINCRBYFLOAT', stats, 'gpu_seconds', ARGV[9])
 end
 add_event(KEYS[9], ARGV[8], 'kind', 'candidate', 'operation', ARGV[7], 'task', ARGV[1], 'hash', ARGV[3],
   'status', queued and 'queued' or 'duplicate')
