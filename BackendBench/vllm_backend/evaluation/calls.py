@@ -54,7 +54,7 @@ class Packing:
             raise UnshippableCall(f"a tensor of layout {tensor.layout}")
         plain = tensor.detach().resolve_conj().resolve_neg()
         # The same misalignment as the original: kernels specialise on it.
-        shift = (plain.storage_offset() * plain.element_size()) % ALIGNMENT
+        shift = (int(plain.storage_offset()) * plain.element_size()) % ALIGNMENT
         start = _aligned(self.cursor) + shift
         self.places.append(Place(start, tuple(plain.shape), tuple(plain.stride()), dtype_name(plain.dtype)))
         self.tensors.append(plain)
@@ -103,6 +103,14 @@ def view(arena: torch.Tensor, place: Place) -> torch.Tensor:
     size = span(place.shape, place.stride) * dtype.itemsize
     flat = arena[place.start : place.start + size].view(dtype)
     return flat.as_strided(place.shape, place.stride, flat.storage_offset())
+
+
+def blank(place: Place, device: torch.device) -> torch.Tensor:
+    """A zeroed tensor of its own, shaped, strided and aligned as the one at ``place``."""
+    dtype = dtype_of(place.dtype)
+    shift = (place.start % ALIGNMENT) // dtype.itemsize
+    flat = torch.zeros(shift + span(place.shape, place.stride), dtype=dtype, device=device)
+    return flat.as_strided(place.shape, place.stride, shift)
 
 
 def pack(call: Call, packing: Packing) -> dict[str, Any]:

@@ -110,13 +110,14 @@ class Harness:
         ]
 
     def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
-        """Compile what the calls need without launching anything (Triton only)."""
+        """Compile what the calls need without launching anything (Triton only), on empty tensors of this process."""
         from .triton_support import launches_suppressed
 
         with launches_suppressed():
-            for index, call in enumerate(self._prepare(request)):
+            for index, item in enumerate(request["calls"]):
+                places = [calls.Place.from_json(p) for p in item["in"]]
                 try:
-                    self._call(call)
+                    self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
                 except BaseException as error:
                     return {"failure": describe(error), "failed_at": index}
         return {}
@@ -174,7 +175,7 @@ class Harness:
 
     def _deliver(self, request: dict[str, Any], results: list[Any]) -> list[dict[str, Any]]:
         """Copy what fits its place into the judge's memory; describe everything."""
-        replies = []
+        replies: list[dict[str, Any]] = []
         seen: list[tuple[int, int]] = []
         for item, result in zip(request["calls"], results, strict=True):
             outputs = calls.leaves(result)
@@ -223,9 +224,9 @@ def _kind(result: Any) -> str:
 def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     try:
-        import numba
+        from numba import get_num_threads, set_num_threads
 
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        set_num_threads(min(threads, get_num_threads()))
     except ImportError:
         pass  # a machine without numba judges other DSLs
 

@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
 
 def now(device: torch.device, threads: int) -> dict[str, str]:
     """Threads on both sides of a timing, sandbox, and on a GPU clocks, temperature and throttle reasons."""
-    known = {"threads": str(threads), "sandbox": sandbox.describe()}
+    known = {"threads": str(threads), "sandbox": str(sandbox.probe())}
     if device.type == "cuda":
         known.update(_nvml(device.index or 0))
     return known

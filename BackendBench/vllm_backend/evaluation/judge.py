@@ -69,8 +69,8 @@ class Judge:
         self.concurrency = settings.concurrency or (
             conditions.available_cores() if settings.target == "cuda" else 1
         )
-        self.device = torch.device(
-            settings.target, settings.device_index if settings.target == "cuda" else None
+        self.device = (
+            torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         self._lock = DeviceLock()
         spares = 1 if settings.target == "cpu" else max(2, self.concurrency // 2)
@@ -231,7 +231,7 @@ class Judge:
                     arenas, descriptors = buffers[-1].export()
                     await lane.request("attach", self.settings.timing_seconds, descriptors, arenas=arenas)
                 stage = TimingStage(
-                    Lane(eager, buffers[0]), Lane(session, buffers[1]), prepared.operation, self._rng,
+                    Lane(eager, buffers[0], trusted=True), Lane(session, buffers[1]), prepared.operation, self._rng,
                     self.settings.timing_seconds,
                 )  # fmt: skip
                 await self._measure(stage, prepared, trial, fixed=bool(prefix))

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..operations import tolerances
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from .calls import dtype_name
@@ -75,9 +76,7 @@ def _one(output: dict[str, Any], expected: torch.Tensor) -> Failure | None:
             f"the output is on {output['device']!s:.20}, not on {expected.device.type}",
         )
     if output["shape"] != shape:
-        return Failure(
-            ErrorType.WRONG_SHAPE, f"output of shape {output['shape']!s:.200}, expected {shape}"
-        )
+        return Failure(ErrorType.WRONG_SHAPE, f"output of shape {output['shape']!s:.200}, expected {shape}")
     if output["dtype"] != dtype:
         return Failure(ErrorType.WRONG_DTYPE, f"output of dtype {output['dtype']!s:.40}, expected {dtype}")
     if output["aliases_input"]:
@@ -90,10 +89,14 @@ def _one(output: dict[str, Any], expected: torch.Tensor) -> Failure | None:
 
 
 def compare(
-    operation: Operation, produced: Sequence[torch.Tensor], expected: Sequence[torch.Tensor], precise: Any
+    operation: Operation,
+    produced: Sequence[torch.Tensor],
+    expected: Sequence[torch.Tensor],
+    precise: tolerances.Reference,
 ) -> Failure | None:
     """Values against eager's and the float64 reference's."""
-    raise NotImplementedError
+    found = tolerances.compare_outputs(operation, produced, expected, precise)
+    return None if found.agrees else Failure(ErrorType(found.agreement.value), found.message())
 
 
 def roughly_equal(produced: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> Failure | None:

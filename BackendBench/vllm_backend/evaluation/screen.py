@@ -234,7 +234,9 @@ class _Visitor(ast.NodeVisitor):
             self._check_torch(node, parts)
         elif root == "numpy" and len(parts) > 1:
             self._check_numpy(node, parts)
-        elif (root in ("numba", "triton") and any(self._private(p) for p in parts[1:])) or (root == "numba" and len(parts) > 1 and parts[1] in NUMBA_BLOCKED):
+        elif (root in ("numba", "triton") and any(self._private(p) for p in parts[1:])) or (
+            root == "numba" and len(parts) > 1 and parts[1] in NUMBA_BLOCKED
+        ):
             self._forbid(node, path)
 
     @staticmethod

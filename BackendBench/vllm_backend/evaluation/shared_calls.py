@@ -96,7 +96,7 @@ class Buffers:
 
     def read(self, item: LaidOut) -> list[torch.Tensor]:
         """The outputs as the candidate left them; views of shared memory: clone what must not change."""
-        return [calls.view(self.outputs.tensor, place) for place in item.outputs]
+        return read(self.outputs.tensor, item)
 
     def untouched(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether the inputs still hold, bit for bit, what was written."""
@@ -108,6 +108,11 @@ class Buffers:
     def close(self) -> None:
         self.inputs.close()
         self.outputs.close()
+
+
+def read(memory: torch.Tensor, item: LaidOut) -> list[torch.Tensor]:
+    """The outputs of one call in ``memory``, an output arena or a copy of one; views."""
+    return [calls.view(memory, place) for place in item.outputs]
 
 
 def _flat(tensor: torch.Tensor) -> torch.Tensor:

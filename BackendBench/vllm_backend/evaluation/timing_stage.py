@@ -3,7 +3,8 @@
 - Both sides run through the same harness in processes of their own; only eager's is trusted.
 - A candidate is stopped (SIGSTOP) while its inputs are written and while eager runs, so that it can neither work
   ahead nor disturb the other side.
-- One secretly chosen call of every block is compared with eager's answer for the same inputs.
+- Calls that a candidate cannot foresee (CPU), or all calls of a block (GPU), are compared with eager's answers for
+  the same inputs.
 - What is fast but wrong here is rejected, whatever it answered before.
 """
 
@@ -14,7 +15,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,7 @@ from .bench import FLUSH_BYTES, Bench
 from .clock_check import TimedBlock, tampered
 from .failure import CandidateFailed, Failure
 from .session import Session
-from .shared_calls import Buffers, Layout
+from .shared_calls import Buffers, Layout, read
 
 MUCH_SLOWER = 3.0
 """A candidate this many times slower than eager gets blocks with correspondingly fewer calls."""
@@ -39,6 +39,41 @@ class Lane:
 
     session: Session
     buffers: Buffers
+    trusted: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its memory is a GPU's."""
+        return self.buffers.outputs.tensor.is_cuda
+
+    def stop(self) -> None:
+        """A candidate runs only while it is timed: it cannot work ahead, nor finish after it has answered."""
+        if not self.trusted:
+            _signal(self.session.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it run."""
+        if not self.trusted:
+            _signal(self.session.pid, signal.SIGCONT)
+
+    def outputs(self, layout: Layout) -> torch.Tensor:
+        """The output bytes as they are now. A GPU may still work for a stopped process, so there they are copied;
+        the copy waits its turn and is part of the wall time."""
+        produced = self.buffers.outputs.tensor[: layout.output_bytes]
+        if not self.on_gpu:
+            return produced
+        copied = produced.clone()
+        torch.cuda.synchronize(copied.device)
+        return copied
+
+
+@dataclass
+class _Run:
+    """One block as it came back."""
+
+    block: TimedBlock
+    reply: dict[str, Any]
+    outputs: torch.Tensor
 
 
 @dataclass
@@ -87,10 +122,11 @@ class TimingStage:
 
     async def _warm_up(self, bench: Bench) -> None:
         """First calls on these shapes: compile, autotune; and the strict comparison of their result."""
-        await self._run(self._eager, bench, [bench.bases[0]], [0], "block")
-        block, _ = await self._run(self._candidate, bench, [bench.bases[0]], [0], "block", stage="compile")
-        del block
-        produced = self._candidate.buffers.read(bench.layout.items[0])
+        await self._run(self._eager, bench, [bench.bases[0]], [0])
+        first = await self._run(
+            self._candidate, bench, [bench.bases[0]], [0], f"the first call on {bench.workload.name}"
+        )
+        produced = read(first.outputs, bench.layout.items[0])
         failure = outputs.compare(self._operation, produced, bench.expected, bench.precise)
         if failure is not None:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
@@ -98,49 +134,58 @@ class TimingStage:
     async def _calls_in_block(self, bench: Bench) -> int:
         """Calls of the candidate's block: fewer where it is much slower than eager."""
         sets = bench.fresh(self._rng)
-        eager, _ = await self._run(self._eager, bench, sets[:1], [0], "block")
-        candidate, _ = await self._run(self._candidate, bench, sets[:1], [0], "block")
-        slower = candidate.wall / max(eager.wall, 1.0)
+        eager = await self._run(self._eager, bench, sets[:1], [0])
+        candidate = await self._run(self._candidate, bench, sets[:1], [0])
+        slower = candidate.block.wall / max(eager.block.wall, 1.0)
         return bench.calls if slower < MUCH_SLOWER else max(1, round(bench.calls / slower))
 
     async def _pair(self, bench: Bench, record: Record, count: int) -> None:
         sets = bench.fresh(self._rng)
         everything = list(range(bench.calls))
-        eager, _ = await self._run(self._eager, bench, sets, everything, "block")
-        candidate, reply = await self._run(self._candidate, bench, sets[:count], everything[:count], "block")
-        self._check(bench, sets, self._rng.randrange(count), reply)
-        record.pairs.append(interval.Pair(eager.claimed, candidate.claimed))
-        record.eager.append(eager)
-        record.candidate.append(candidate)
+        eager = await self._run(self._eager, bench, sets, everything)
+        candidate = await self._run(self._candidate, bench, sets[:count], everything[:count])
+        self._check(bench, sets, eager, candidate, count)
+        record.pairs.append(interval.Pair(eager.block.claimed, candidate.block.claimed))
+        record.eager.append(eager.block)
+        record.candidate.append(candidate.block)
 
-    def _check(self, bench: Bench, sets: list[list[torch.Tensor]], slot: int, reply: dict[str, Any]) -> None:
-        """One call that the candidate could not know would be looked at."""
-        item = bench.layout.items[slot]
-        failure = outputs.contract(reply, slot, self._eager.buffers.read(item))
-        if failure is None and not self._candidate.buffers.untouched(item, sets[slot]):
-            failure = Failure(ErrorType.INPUT_MODIFIED, "an input was changed during timing")
-        if failure is None:
-            failure = outputs.roughly_equal(
-                self._candidate.buffers.read(item), self._eager.buffers.read(item)
-            )
-        if failure is not None:
-            raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
+    def _check(
+        self, bench: Bench, sets: list[list[torch.Tensor]], eager: _Run, candidate: _Run, count: int
+    ) -> None:
+        """Calls that the candidate could not know would be looked at: one on a CPU, all on a GPU, where it is cheap
+        and where work may go on after the reply."""
+        slots = range(count) if self._candidate.on_gpu else [self._rng.randrange(count)]
+        for slot in slots:
+            item = bench.layout.items[slot]
+            expected = read(eager.outputs, item)
+            failure = outputs.contract(candidate.reply, slot, expected)
+            if failure is None and not self._candidate.buffers.untouched(item, sets[slot]):
+                failure = Failure(ErrorType.INPUT_MODIFIED, "an input was changed during timing")
+            if failure is None:
+                failure = outputs.roughly_equal(read(candidate.outputs, item), expected)
+            if failure is not None:
+                raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
 
     async def _run(
-        self, lane: Lane, bench: Bench, sets: list[list[torch.Tensor]], indices: list[int], do: str,
+        self,
+        lane: Lane,
+        bench: Bench,
+        sets: list[list[torch.Tensor]],
+        indices: list[int],
         stage: str = "timing",
-    ) -> tuple[TimedBlock, dict[str, Any]]:  # fmt: skip
-        trusted = lane is self._eager
-        lane.session.stage = "timing" if stage == "timing" else f"the first call on {bench.workload.name}"
-        with paused(lane.session) if not trusted else contextlib.nullcontext(lambda: None) as wake:
-            self._fill(lane.buffers, bench.layout, sets, indices)
-            started = time.perf_counter_ns()
-            wake()
-            reply = await lane.session.request(
-                do, self._limit, calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES
-            )
-            wall = (time.perf_counter_ns() - started) / 1e3
-        return TimedBlock(_times(reply, len(indices)), wall), reply
+    ) -> _Run:
+        """One block. The clock stops when the outputs are in the judge's hands, not when they are said to be."""
+        lane.session.stage = stage
+        self._fill(lane.buffers, bench.layout, sets, indices)
+        started = time.perf_counter_ns()
+        lane.wake()
+        reply = await lane.session.request(
+            "block", self._limit, calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES
+        )
+        lane.stop()
+        produced = lane.outputs(bench.layout)
+        wall = (time.perf_counter_ns() - started) / 1e3
+        return _Run(TimedBlock(_times(reply, len(indices)), wall), reply, produced)
 
     @staticmethod
     def _fill(buffers: Buffers, layout: Layout, sets: list[list[torch.Tensor]], indices: list[int]) -> None:
@@ -149,24 +194,6 @@ class TimingStage:
         buffers.poison(layout)
         if buffers.inputs.tensor.is_cuda:
             torch.cuda.synchronize(buffers.inputs.tensor.device)
-
-
-@contextlib.contextmanager
-def paused(session: Session) -> Any:
-    """The process does not run until the yielded function is called (or the context is left)."""
-    awake = False
-
-    def wake() -> None:
-        nonlocal awake
-        awake = True
-        _signal(session.pid, signal.SIGCONT)
-
-    _signal(session.pid, signal.SIGSTOP)
-    try:
-        yield wake
-    finally:
-        if not awake:
-            wake()
 
 
 def _signal(pid: int, number: int) -> None:
@@ -183,6 +210,3 @@ def _times(reply: dict[str, Any], count: int) -> list[float]:
     ):
         raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "malformed times"))
     return [float(t) for t in times]
-
-
-Clock = Callable[[], float]

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
-import json
 import os
 import secrets
 import socket
@@ -21,7 +19,8 @@ from typing import Any
 
 from . import wire
 from .failure import CandidateFailed, InfrastructureFault
-from .sandbox import SandboxSpec
+from .gpu_devices import device_files
+from .sandbox import SandboxSpec, probe
 from .session import Session
 from .settings import JudgeSettings
 
@@ -57,7 +56,7 @@ class WarmPool:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}.warm_server",
             "--control", str(theirs.fileno()), "--target", self._settings.target,
-            "--spec", json.dumps(dataclasses.asdict(spec), default=str),
+            "--spec", spec.model_dump_json(),
             pass_fds=[theirs.fileno()], env=environment(self._threads), stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -185,8 +184,9 @@ def sandbox_spec(settings: JudgeSettings) -> SandboxSpec:
         memory_bytes=settings.memory_bytes,
         tmp_bytes=settings.tmp_bytes,
         processes=settings.processes,
-        gpu_index=settings.device_index if settings.target == "cuda" else None,
         target=settings.target,
+        gpu_devices=device_files(settings.device_index) if settings.target == "cuda" else (),
+        layers=probe().active,
     )
 
 

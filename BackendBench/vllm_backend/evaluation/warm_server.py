@@ -9,12 +9,11 @@
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import os
 import select
 import signal
 import socket
-import sys
 from typing import Any
 
 from . import wire
@@ -35,10 +34,8 @@ def preload(target: str) -> None:
         warm_driver()
         import cuda.bindings.driver  # noqa: F401
 
-    try:
+    with contextlib.suppress(ImportError):
         warm_numba()
-    except ImportError:
-        pass
 
 
 def warm_numba() -> None:
@@ -133,10 +130,10 @@ def main() -> None:
     control = socket.socket(fileno=arguments.control)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     preload(arguments.target)
-    spec = SandboxSpec(**json.loads(arguments.spec))
+    spec = SandboxSpec.model_validate_json(arguments.spec)
     wire.send(control, {"event": "ready", "pid": os.getpid()})
     WarmServer(control, spec).serve()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,6 +15,7 @@ import contextlib
 import os
 import signal
 import socket
+from functools import partial
 
 import redis.asyncio
 import structlog
@@ -98,7 +99,10 @@ class EvaluationWorker:
         for claimed in batch.tasks:
             running = asyncio.ensure_future(self._judge_one(claimed.task))
             self._under_way[claimed.task.id] = (claimed.task, running)
-            running.add_done_callback(lambda _, id=claimed.task.id: self._under_way.pop(id, None))
+            running.add_done_callback(partial(self._ended, claimed.task.id))
+
+    def _ended(self, id: str, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(id, None)
 
     def _killed(self, claimed: Claimed[EvaluationTask]) -> Verdict:
         log.warning("killed_worker", task=claimed.task.id, attempts=claimed.attempt - 1)
@@ -149,7 +153,8 @@ class EvaluationWorker:
     async def _source(self, operation: str) -> str:
         """Text of a user's own operation, or ''."""
         if operation not in self._sources:
-            self._sources[operation] = await self._redis.get(Keys.operation_source(operation)) or ""
+            found = await self._redis.get(Keys.operation_source(operation))
+            self._sources[operation] = str(found or "")
         return self._sources[operation]
 
     async def _start_judge(self) -> None:

@@ -52,7 +52,11 @@ def restrict(readable: Sequence[str], writable: Sequence[str]) -> None:
     attributes = _Ruleset(handled, TCP if version >= 4 else 0, SCOPES if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
     ruleset = syscalls.call(
-        syscalls.SYS_LANDLOCK_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0, what="landlock"
+        syscalls.SYS_LANDLOCK_CREATE_RULESET,
+        ctypes.byref(attributes),
+        ctypes.c_size_t(size),
+        0,
+        what="landlock",
     )
     try:
         for path in readable:
@@ -74,7 +78,12 @@ def _allow(ruleset: int, path: str, access: int) -> None:
             access &= FILE_RIGHTS
         rule = _PathBeneath(access, descriptor)
         syscalls.call(
-            syscalls.SYS_LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, ctypes.byref(rule), 0, what=f"landlock {path}"
+            syscalls.SYS_LANDLOCK_ADD_RULE,
+            ruleset,
+            RULE_PATH_BENEATH,
+            ctypes.byref(rule),
+            0,
+            what=f"landlock {path}",
         )
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import filter, landlock
 from .process import SandboxError, spawn
@@ -15,7 +16,8 @@ from .spec import LAYERS, STRONGEST, Layer, SandboxSpec
 
 PROBE_SECONDS = 30.0
 MENDS = {
-    "namespaces": "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0), or start the container with --security-opt seccomp=unconfined",
+    "namespaces": "allow user namespaces: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; in a container: "
+    "--security-opt seccomp=unconfined --security-opt systempaths=unconfined",
     "seccomp": "apt-get install libseccomp2 && pip install pyseccomp",
     "landlock": "a Linux kernel of 5.13 or later with landlock among its LSMs",
     "cgroup": "run as root, or delegate a cgroup with the memory and pids controllers",
@@ -34,7 +36,7 @@ class Layers:
     @property
     def strong(self) -> bool:
         """Whether the layers that matter most are there."""
-        return STRONGEST <= set(self.active)
+        return set(self.active) >= STRONGEST
 
     def __str__(self) -> str:
         text = ", ".join(self.active) or "none"
@@ -49,15 +51,15 @@ class Layers:
 def probe() -> Layers:
     """The layers of this machine; about a second, in a process of its own, once."""
     package = __package__ or ""
-    top = os.path.abspath(os.path.join(os.path.dirname(__file__), *[".."] * package.count("."), ".."))  # noqa: PTH
+    top = Path(__file__).resolve().parents[package.count(".") + 1]
     done = subprocess.run(
         [sys.executable, "-m", f"{package}.probe"], capture_output=True, text=True, timeout=PROBE_SECONDS,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([top, *[p for p in sys.path if p]])}, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(top), *[p for p in sys.path if p]])}, check=False,
     )  # fmt: skip
     try:
         found = json.loads(done.stdout)
     except ValueError:
-        return Layers((), {name: f"the probe failed: {done.stderr[-200:]}" for name in LAYERS})
+        return Layers((), dict.fromkeys(LAYERS, f"the probe failed: {done.stderr[-200:]}"))
     return Layers(tuple(found["active"]), found["missing"])
 
 

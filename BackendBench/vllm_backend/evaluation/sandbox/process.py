@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import filter, landlock, limits, root, syscalls
@@ -47,10 +47,10 @@ class SandboxedChild:
         return status
 
 
-def spawn(spec: SandboxSpec, main: Callable[[], None], keep: Sequence[int] = ()) -> SandboxedChild:
+def spawn(spec: SandboxSpec, main: Callable[[], None]) -> SandboxedChild:
     """Fork a process that runs ``main`` behind all layers of ``spec``. Raises SandboxError.
 
-    ``keep``: descriptors that ``main`` needs; every other one above 2 is closed in the keeper.
+    ``main`` inherits all descriptors and closes those that it must not have.
     """
     readable = root.readable_paths()
     cgroup = limits.Cgroup.make(spec) if "cgroup" in spec.layers else None
@@ -86,7 +86,11 @@ def _started(reading: int) -> int:
 
 
 def _keeper(
-    spec: SandboxSpec, cgroup: limits.Cgroup | None, readable: list[str], writing: int, main: Callable[[], None]
+    spec: SandboxSpec,
+    cgroup: limits.Cgroup | None,
+    readable: list[str],
+    writing: int,
+    main: Callable[[], None],
 ) -> None:
     """Never returns."""
     try:
@@ -165,7 +169,7 @@ def _wait_like(child: int, writing: int) -> None:
 
 def kill_tree(child: SandboxedChild) -> None:
     """Kill the process and everything below it; safe when it is dead already and not yet reaped."""
-    for pid in (child.cgroup.processes() if child.cgroup else []):
+    for pid in child.cgroup.processes() if child.cgroup else []:
         if pid != child.keeper:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -5,6 +5,7 @@
 - /tmp and /dev/shm are its own, empty and bounded; they vanish with it.
 """
 
+# ruff: noqa: PTH  (paths are strings of system calls here)
 from __future__ import annotations
 
 import os
@@ -16,7 +17,16 @@ from . import syscalls
 from .spec import SandboxSpec
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/sys", "/opt/cuda")
-ETC = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "passwd", "group", "localtime", "alternatives", "nsswitch.conf")
+ETC = (
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "passwd",
+    "group",
+    "localtime",
+    "alternatives",
+    "nsswitch.conf",
+)
 """Of /etc: what the loader, the C compiler and the time zone need."""
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SHM_BYTES = 64 << 20
@@ -45,7 +55,7 @@ def readable_paths() -> list[str]:
     given = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *python_paths()]
     for variable in ("CUDA_HOME", "LD_LIBRARY_PATH"):
         given += [p for p in os.environ.get(variable, "").split(os.pathsep) if p]
-    real = sorted({os.path.abspath(p) for p in given if Path(p).exists() and os.path.abspath(p) != "/"})  # noqa: PTH100
+    real = sorted({os.path.abspath(p) for p in given if Path(p).exists() and os.path.abspath(p) != "/"})
     kept: list[str] = []
     for path in real:
         if not _within(path, kept):
@@ -89,13 +99,13 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
 def _show(path: str) -> None:
     """The old root's ``path`` at the same place of the new one; links are copied as links."""
     source, target = f"/old{path}", f"/new{path}"
-    os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH120
-    if os.path.islink(source):  # noqa: PTH114
-        os.symlink(os.readlink(source), target)  # noqa: PTH115
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
         return
-    if os.path.isdir(source):  # noqa: PTH112
+    if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
-    elif not os.path.exists(target):  # noqa: PTH110
+    elif not os.path.exists(target):
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
     syscalls.mount(source, target, "", syscalls.MS_BIND | syscalls.MS_REC)
 
@@ -103,7 +113,7 @@ def _show(path: str) -> None:
 def _devices(spec: SandboxSpec) -> None:
     os.makedirs("/new/dev/shm", exist_ok=True)
     for path in (*(f"/dev/{name}" for name in DEVICES), *spec.gpu_devices):
-        if os.path.exists(f"/old{path}"):  # noqa: PTH110
+        if os.path.exists(f"/old{path}"):
             _show(path)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"/new/dev/{name}")
