@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import socket
@@ -292,8 +293,7 @@ def _where(error: BaseException) -> str:
 def main(descriptor: int) -> None:
     """Body of a candidate's process: never returns to the warm server's code."""
     sock = socket.socket(fileno=descriptor)
-    try:
+    # On an error the judge is gone, or the candidate broke its own channel: nobody is left to tell.
+    with contextlib.suppress(wire.WireError, OSError):
         Harness(sock).serve()
-    except (wire.WireError, OSError):
-        pass  # the judge is gone, or the candidate broke its own channel: nobody is left to tell
     os._exit(0)

@@ -95,6 +95,9 @@ NUMPY_OUTSIDE_JIT = {
     "stride_tricks", "as_strided", "nditer", "copyto", "complex64", "complex128", "errstate", "random",
 }  # fmt: skip
 """Allocation, layout, types; ``sqrt``, ``log2`` and ``ceil`` are used on Python numbers for block sizes."""
+NUMPY_BLOCKED = {
+    "ctypeslib", "f2py", "load", "save", "memmap", "fromfile", "core", "testing", "distutils",
+}  # fmt: skip
 JIT_MARKS = {"jit", "njit", "vectorize", "guvectorize", "stencil", "generated_jit", "overload"}
 
 
@@ -264,8 +267,7 @@ class _Visitor(ast.NodeVisitor):
                 return self._forbid(node, path)
 
     def _check_numpy(self, node: ast.AST, parts: list[str]) -> None:
-        if any(self._private(p) for p in parts[1:]) or parts[1] in {"ctypeslib", "f2py", "load", "save", "memmap",
-                                                                    "fromfile", "core", "testing", "distutils"}:  # fmt: skip
+        if any(self._private(p) for p in parts[1:]) or parts[1] in NUMPY_BLOCKED:
             self._forbid(node, ".".join(parts))
         elif not self._jitted and parts[1] not in NUMPY_OUTSIDE_JIT and isinstance(node, ast.Attribute):
             self._library(node, ".".join(parts))

@@ -5,7 +5,6 @@
 - /tmp and /dev/shm are its own, empty and bounded; they vanish with it.
 """
 
-# ruff: noqa: PTH  (paths are strings of system calls here)
 from __future__ import annotations
 
 import os
