@@ -40,6 +40,8 @@ CONNECT_SECONDS = 3.0
 """A machine of the same data centre answers in milliseconds; a dropped packet is repeated after a second."""
 SOCKET_SECONDS = 15.0
 """Longest silence of a live connection: above the longest script and a slow fsync."""
+CHECK_SECONDS = 5.0
+"""Longest silence in ``check_writable``: a user waits for it, and a server that speaks no TLS says nothing."""
 HEALTH_CHECK_SECONDS = 15
 """An idle connection is tested before its next use, so that a dead one costs a reconnect, not a command."""
 
@@ -99,7 +101,7 @@ def check_writable(url: str) -> None:
 
     Raises RedisUnreachable or RedisReadOnly.
     """
-    client = connect(url, retries=1)
+    client = connect(url, retries=0, socket_timeout=CHECK_SECONDS)
     try:
         with typed_errors(url):
             client.ping()

@@ -5,7 +5,7 @@
   machine dies, nothing when the process is killed. A later server of that directory begins with these data.
 - It outlives a killed parent on purpose, so that the work in Redis is safe; the next ``start`` in the
   directory finds it, by its pid file, and takes it over. A normal end stops it.
-- ``resolve`` decides which Redis a command uses: the given one, one on localhost, or a private one.
+- Which Redis a command uses, a given one or a private one, is decided in ``fleet.private_redis``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +28,7 @@ from types import TracebackType
 import psutil
 import redis
 
-from .connection import DEFAULT_URL, RedisUnreachable, check_writable, connect, redis_url
+from .connection import connect, redis_url
 
 LOOPBACK = "127.0.0.1"
 START_SECONDS = 60.0
@@ -270,47 +269,6 @@ class PrivateServer:
         # A forked child inherits the registration, not the server.
         if os.getpid() == owner:
             self.stop()
-
-
-@dataclass(frozen=True)
-class ResolvedRedis:
-    """Which Redis a command uses."""
-
-    url: str
-    origin: str
-    """given, localhost or private."""
-    server: PrivateServer | None = None
-    """The caller stops it at the end."""
-
-
-def resolve(
-    directory: Path | str,
-    *,
-    url: str | None = None,
-    host: str | None = None,
-    port: int | None = None,
-    password: str | None = None,
-    tls: bool = False,
-    db: int = 0,
-) -> ResolvedRedis:
-    """The Redis to use, checked to answer and to take writes. ``directory``: for the data of a private one.
-
-    - any of url, host, port given: that one, or an error; never silently another;
-    - none given and ``directory`` holds a private server's data: that private server;
-    - else localhost:6379 if it answers and lets us in, else a private server.
-    Raises RedisUnreachable, RedisReadOnly, ServerError.
-    """
-    if url or host or port:
-        given = url or redis_url(host or "localhost", port or 6379, password=password, tls=tls, db=db)
-        check_writable(given)
-        return ResolvedRedis(given, "given")
-    if not PrivateServer.has_data(directory):
-        local = redis_url(password=password, tls=tls, db=db) if password or tls or db else DEFAULT_URL
-        with suppress(RedisUnreachable):
-            check_writable(local)
-            return ResolvedRedis(local, "localhost")
-    server = PrivateServer(directory).start()
-    return ResolvedRedis(server.url, "private", server)
 
 
 def _end(process: psutil.Process, *, terminate: bool = False) -> None:

@@ -75,6 +75,11 @@ def _fields(node: ast.AST) -> list[tuple[str, object]]:
     for name, value in sorted(ast.iter_fields(node)):
         if name == "body" and isinstance(node, _DOCUMENTED):
             value = _without_docstring(node)
+        elif isinstance(node, ast.JoinedStr):
+            # Python 3.12 ends some format specifications with an empty string.
+            value = [
+                part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")
+            ]
         constant = name == "value" and isinstance(node, ast.Constant)
         if name not in _IGNORED_FIELDS and (constant or (value is not None and value != [])):
             found.append((name, value))
