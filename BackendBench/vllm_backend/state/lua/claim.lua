@@ -9,6 +9,19 @@ local max_attempts, request = tonumber(ARGV[4]), ARGV[5]
 local now = now_ms()
 local out = {}
 
+-- Python reads other bytes as U+FFFD: under such an id it could never give the task back.
+local SEQUENCES = {
+  '[\194-\223][\128-\191]',
+  '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]', '\237[\128-\159][\128-\191]',
+  '\240[\144-\191][\128-\191][\128-\191]', '[\241-\243][\128-\191][\128-\191][\128-\191]',
+  '\244[\128-\143][\128-\191][\128-\191]',
+}
+local function is_utf8(text)
+  if not string.find(text, '[\128-\255]') then return true end
+  for _, sequence in ipairs(SEQUENCES) do text = string.gsub(text, sequence, ' ') end
+  return not string.find(text, '[\128-\255]')
+end
+
 local function hand_out(payload, attempt, exhausted)
   out[#out + 1] = payload
   out[#out + 1] = attempt
@@ -36,7 +49,7 @@ while #items < n do
   local payload = redis.call('LPOP', q.list)
   if not payload then break end
   local task = decode(payload)
-  if not task or type(task.id) ~= 'string' then
+  if not task or type(task.id) ~= 'string' or not is_utf8(payload) then
     push_capped(malformed, payload, tonumber(ARGV[6]))
   elseif redis.call('HEXISTS', q.claimed, task.id) == 0 then
     local exhausted = 0
