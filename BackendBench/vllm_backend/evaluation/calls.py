@@ -106,10 +106,10 @@ def view(arena: torch.Tensor, place: Place) -> torch.Tensor:
 
 
 def blank(place: Place, device: torch.device) -> torch.Tensor:
-    """A zeroed tensor of its own, shaped, strided and aligned as the one at ``place``."""
+    """A tensor of its own with arbitrary values, shaped, strided and aligned as the one at ``place``."""
     dtype = dtype_of(place.dtype)
     shift = (place.start % ALIGNMENT) // dtype.itemsize
-    flat = torch.zeros(shift + span(place.shape, place.stride), dtype=dtype, device=device)
+    flat = torch.empty(shift + span(place.shape, place.stride), dtype=dtype, device=device)
     return flat.as_strided(place.shape, place.stride, shift)
 
 

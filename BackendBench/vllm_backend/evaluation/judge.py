@@ -22,6 +22,7 @@ import torch
 from ..operations import catalog
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
+from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
 from . import conditions, interval, outputs, roofline
@@ -57,7 +58,11 @@ class _Trial:
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+            self.book(name, time.monotonic() - started)
+
+    def book(self, name: str, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 class Judge:
@@ -73,6 +78,7 @@ class Judge:
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         self._lock = DeviceLock()
+        self._gate = JudgeGate(settings.gpu_gate)
         spares = 1 if settings.target == "cpu" else max(2, self.concurrency // 2)
         self._pool = WarmPool(settings, self.threads, spares)
         self._references = ReferencePool(self.device, settings.seed)
@@ -137,17 +143,15 @@ class Judge:
         try:
             async with self._compiling(), trial.stage(prefix + "compile"):
                 await self._load(session, buffers, task, function, prepared)
-            async with trial.stage(prefix + "wait"), self._lock.shared():
-                pass
+            waited = time.monotonic()
             async with self._lock.shared(), trial.stage(prefix + "correctness"):
+                trial.book(prefix + "wait", time.monotonic() - waited)
                 await self._check(session, buffers, prepared, trial)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, prepared, trial, prefix)
         finally:
             session.kill()
-            await (
-                session.gone()
-            )  # its memory must be free, and nothing of it may run, before anybody is timed
+            await session.gone()
             buffers.close()
 
     @asynccontextmanager
@@ -167,14 +171,21 @@ class Judge:
         await session.request("load", limit, code=task.code, function=function)
         arenas, descriptors = buffers.export()
         await session.request("attach", limit, descriptors, arenas=arenas)
-        if task.dsl != "triton":
-            return
+        if task.dsl == "triton":
+            await self._compile(session, prepared, limit)
+
+    async def _compile(self, session: Session, prepared: Prepared, limit: float) -> None:
+        """Compile for all shapes without launching. What fails for another reason will fail again when it is run."""
         session.stage = "compiling"
-        for chunk in prepared.plan.chunks:
-            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-                buffers.write(item, case.inputs)
-            session.case_names = [c.name for c in chunk.cases]
-            await session.request("dry_run", limit, calls=chunk.layout.request())
+        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in prepared.plan.chunks]
+        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in prepared.benches]
+        for request, names in requests:
+            session.case_names = names
+            try:
+                await session.request("dry_run", limit, calls=request)
+            except CandidateFailed as error:
+                if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
+                    raise
 
     async def _check(self, session: Session, buffers: Buffers, prepared: Prepared, trial: _Trial) -> None:
         session.stage = "the correctness cases"
@@ -218,12 +229,11 @@ class Judge:
         trial.label = "library_call"
 
     async def _time(self, session: Session, prepared: Prepared, trial: _Trial, prefix: str) -> None:
-        async with trial.stage(prefix + "wait"):
-            context = self._lock.exclusive()
-            await context.__aenter__()
         buffers: list[Buffers] = []
+        waited = time.monotonic()
         try:
-            async with trial.stage(prefix + "timing"):
+            async with self._lock.exclusive(), self._gate.exclusive(), trial.stage(prefix + "timing"):
+                trial.book(prefix + "wait", time.monotonic() - waited)
                 eager = await self._eager_session(prepared.operation)
                 room = prepared.bench_room
                 for lane in (eager, session):
@@ -234,13 +244,14 @@ class Judge:
                     Lane(eager, buffers[0], trusted=True), Lane(session, buffers[1]), prepared.operation, self._rng,
                     self.settings.timing_seconds,
                 )  # fmt: skip
-                await self._measure(stage, prepared, trial, fixed=bool(prefix))
+                try:
+                    await self._measure(stage, prepared, trial, fixed=bool(prefix))
+                finally:
+                    session.kill()  # nothing of it may run when the next one is timed
+                    await session.gone()
         finally:
-            session.kill()
-            await session.gone()
             for one in buffers:
                 one.close()
-            await context.__aexit__(None, None, None)
 
     async def _measure(self, stage: TimingStage, prepared: Prepared, trial: _Trial, fixed: bool) -> None:
         for bench in prepared.benches:
