@@ -111,12 +111,19 @@ async def _submit(
     seconds: float, tools: Tools,
 ) -> str:  # fmt: skip
     """Hand one sample on; returns what became of it."""
-    task = group.task
+    task, gpu_seconds = group.task, seconds * tools.engine.gpus
     found = extract(sample.text, view.function, truncated=sample.finish_reason == "length")
     if isinstance(found, Unusable):
         log.info("unusable", task=candidate_id(task.id, index), reason=found.value)
         return await tools.commit(
-            record_unusable(task, index, found.value, tokens=sample.tokens, generation_seconds=seconds)
+            record_unusable(
+                task,
+                index,
+                found.value,
+                tokens=sample.tokens,
+                generation_seconds=seconds,
+                gpu_seconds=gpu_seconds,
+            )
         )
     candidate = EvaluationTask(
         id=candidate_id(task.id, index),
@@ -132,6 +139,7 @@ async def _submit(
         feedback_version=version,
         tokens=sample.tokens,
         generation_seconds=seconds,
+        gpu_seconds=gpu_seconds,
         timestamp=time.time(),
     )
     return await tools.commit(submit_candidate(candidate))

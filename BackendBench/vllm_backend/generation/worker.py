@@ -4,7 +4,7 @@
   dropped, because somebody else has it. Candidates are counted by id, so nothing counts twice.
 - As many groups are in flight as ``controller`` allows; each has a task of its own.
 - A group whose operation needs no more (``closed`` in its counters) is aborted in the engine.
-- An engine that fails is started again with growing pauses; its groups go back to the queue meanwhile. One that
+- An engine that fails is started again (engine_keeper); its groups go back to the queue meanwhile. One that
   cannot work as configured ends the worker with EngineConfigError.
 - SIGTERM or ``shutdown:{worker_id}``: finish the groups in flight and leave. A second SIGTERM: give them back.
 """
@@ -27,6 +27,7 @@ import structlog
 from ..search.registry import make_policy
 from ..state import scripts
 from ..state.connection import connect, connect_async
+from ..state.gpu_gate import EngineGate
 from ..state.intake import candidate_id, finish_group
 from ..state.keys import Keys
 from ..state.queue import Claimed, ReliableQueue
@@ -35,6 +36,7 @@ from ..state.store import KernelStore
 from ..state.task import GenerationTask
 from ..state.worker_registry import WorkerInfo, beat, enter, leave
 from .controller import STEP_SECONDS, GroupController, Observation, Rate
+from .engine_keeper import EngineKeeper
 from .engines import create
 from .engines.base import Engine, EngineConfigError, EngineError
 from .feedback import read_feedback
@@ -50,10 +52,6 @@ LONGEST_BEAT_SECONDS = 2.0
 """A request to leave is heard within this time."""
 REDIS_PATIENCE_SECONDS = 120.0
 """How long a candidate waits for Redis to come back before the worker gives up; a restart takes seconds."""
-RESTART_PAUSE_SECONDS = 2.0
-LONGEST_RESTART_PAUSE_SECONDS = 30.0
-ENGINE_PATIENCE_SECONDS = 600.0
-"""How long an engine that worked before may stay away: a large model takes minutes to load."""
 CLOSED_FIELD = "closed"
 """Field of an operation's counters: 1 when no more candidates are wanted."""
 
@@ -83,7 +81,8 @@ class GenerationWorker:
             client, GenerationTask, settings.worker_id,
             lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
         )  # fmt: skip
-        self._tools = Tools(engine, TimeShare(), self._commit, settings.device_name)
+        clock = TimeShare()
+        self._tools = Tools(engine, clock, self._commit, settings.device_name)
         self._controller = GroupController(settings.groups_in_flight, settings.digest_seconds)
         self._rate = Rate()
         self._groups: dict[str, tuple[Group, asyncio.Task[None]]] = {}
@@ -92,10 +91,9 @@ class GenerationWorker:
         self._run = ""
         self._draining = asyncio.Event()
         self._leaving = asyncio.Event()
-        self._ready = asyncio.Event()
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._restarting: asyncio.Task[None] | None = None
-        self._engine_failures = 0
+        gate = EngineGate(settings.engine.gpu_gates)
+        self._keeper = EngineKeeper(engine, gate, clock, self._helper_ended)
 
     async def run(self) -> None:
         """Until told to leave. Raises EngineConfigError, or what made it impossible to go on."""
@@ -104,17 +102,14 @@ class GenerationWorker:
         for helper in helpers:
             helper.add_done_callback(self._helper_ended)
         try:
-            await self._until_left(self._engine.start())
-            self._ready.set()
+            await self._until_left(self._keeper.start())
             await self._claim_until_told()
             await self._finish()
         finally:
-            if self._restarting is not None:
-                self._restarting.cancel()
             for helper in helpers:
                 helper.cancel()
             await self._give_back()
-            await self._engine.close()
+            await self._keeper.close()
             with contextlib.suppress(redis.RedisError):
                 await scripts.run_async(self._redis, leave(self._settings.worker_id))
 
@@ -128,7 +123,7 @@ class GenerationWorker:
     # -- claiming ----------------------------------------------------------------------------------------
     async def _claim_until_told(self) -> None:
         while not self._draining.is_set():
-            room = self._controller.room(len(self._groups)) if self._ready.is_set() else 0
+            room = self._controller.room(len(self._groups)) if self._keeper.ready else 0
             self._state = self._state_now()
             if room <= 0:
                 await self._until_left(asyncio.sleep(STEP_SECONDS / 10))
@@ -178,7 +173,7 @@ class GenerationWorker:
         except EngineError as error:
             log.warning("engine_failed", group=task.id, reason=str(error), missing=len(group.missing))
             await self._release(group, fault=True)
-            self._restart_engine()
+            self._keeper.restart()
             return
         except (ValueError, LookupError) as error:  # a policy or an operation that this installation lacks
             log.error("group_not_understood", group=task.id, reason=str(error))
@@ -194,7 +189,7 @@ class GenerationWorker:
             return
         if group.abort_reason == "lost":
             return
-        self._engine_failures = 0
+        self._keeper.worked()
         outcome = finish_group(task, "aborted" if group.abort_reason else "finished")
         short = await self._patiently(lambda: scripts.run_async(self._redis, outcome))
         log.info(
@@ -229,32 +224,6 @@ class GenerationWorker:
         if key not in self._views:
             self._views[key] = asyncio.ensure_future(asyncio.to_thread(self._describe, *key))
         return await asyncio.shield(self._views[key])
-
-    # -- the engine --------------------------------------------------------------------------------------
-    def _restart_engine(self) -> None:
-        """Once, however many groups saw it fail."""
-        if self._restarting is None or self._restarting.done():
-            self._ready.clear()
-            self._restarting = asyncio.ensure_future(self._start_again())
-            self._restarting.add_done_callback(self._helper_ended)
-
-    async def _start_again(self) -> None:
-        give_up = time.monotonic() + ENGINE_PATIENCE_SECONDS
-        while True:
-            self._engine_failures += 1
-            pause = RESTART_PAUSE_SECONDS * 2.0 ** min(10, self._engine_failures - 1)
-            await self._engine.close()
-            await asyncio.sleep(min(LONGEST_RESTART_PAUSE_SECONDS, pause))
-            try:
-                await self._engine.start()
-            except EngineError as error:
-                log.error("engine_did_not_start", reason=str(error), attempt=self._engine_failures)
-                if time.monotonic() > give_up:
-                    raise
-                continue
-            log.info("engine_restarted", attempts=self._engine_failures)
-            self._ready.set()
-            return
 
     # -- looking around ----------------------------------------------------------------------------------
     async def _watch(self) -> None:
@@ -321,7 +290,7 @@ class GenerationWorker:
         )
 
     def _state_now(self) -> str:
-        if not self._ready.is_set():
+        if not self._keeper.ready:
             return "starting"
         if self._controller.holding:
             return "holding"

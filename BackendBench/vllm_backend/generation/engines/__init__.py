@@ -37,7 +37,7 @@ def preflight(settings: EngineSettings) -> list[str]:
 
         return check_endpoints(settings)
     if settings.name == "vllm":
-        from .vllm import check_model
+        from .model_check import check_model
 
         return check_model(settings)
     return []

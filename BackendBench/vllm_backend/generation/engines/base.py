@@ -71,6 +71,8 @@ class Engine(ABC):
     name: str = ""
     model: str = ""
     """What is recorded with every candidate as its writer."""
+    gpus: int = 0
+    """GPUs of this farm that work for it: their time is accounted. 0 for a server, whose GPUs are its own."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -88,6 +90,13 @@ class Engine(ABC):
     def pressure(self) -> Pressure:
         """Load of the engine now; cheap, no I/O."""
         return Pressure()
+
+    async def pause(self) -> None:  # noqa: B027 (optional)
+        """Leave the GPU alone until ``resume``; returns when nothing of the engine runs there. Samples in flight
+        are kept, new ones wait. Raises EngineError."""
+
+    async def resume(self) -> None:  # noqa: B027 (optional)
+        """Go on after ``pause``. Raises EngineError."""
 
     @abstractmethod
     async def close(self) -> None:
