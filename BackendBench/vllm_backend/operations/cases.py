@@ -22,6 +22,7 @@ from .edge_cases import attention, binary, elementwise, lookup, matmul, normalis
 from .edge_cases.naming import label
 from .edge_cases.values import HALF, Draw, Dtypes
 from .operation import Call, Case
+from .seeding import seeded_everywhere
 from .wellknown import WellKnown
 
 MOST_SAMPLES = 24
@@ -179,7 +180,7 @@ def captured(overload: Any, name: str, variant: str, seed: int, most: int) -> It
     """Calls of ``overload`` that the samples of one OpInfo amount to, with the samples' numbers."""
     info = opinfo.database()[name, variant]
     for number, sample in _spread(opinfo.samples(info, seed), most):
-        with opinfo.seeded(seed):
+        with seeded_everywhere(seed):
             calls = opinfo.record(info, sample)
         if len(calls) == 1 and calls[0].overload is overload:
             yield number, _own_memory(calls[0].call)
@@ -192,7 +193,11 @@ def _own_memory(call: Call) -> Call:
 
 def _in_half(cases: Sequence[Case], overload: Any) -> list[Case]:
     """Every other case in bfloat16 and float16 by turns. Not where indices are returned: rounding makes ties."""
-    if any("int64" in str(t.dtype) for c in cases[:1] for t in trees.leaves(overload(*c.call.args, **c.call.kwargs)) or []):
+    if any(
+        "int64" in str(t.dtype)
+        for c in cases[:1]
+        for t in trees.leaves(overload(*c.call.args, **c.call.kwargs)) or []
+    ):
         return []
     made = []
     for index, case in enumerate(cases[::2]):

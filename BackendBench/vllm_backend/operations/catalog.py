@@ -16,10 +16,11 @@ from types import MappingProxyType
 
 import torch
 
-from . import cases, names as spelling, problem, trace_cache, user, wellknown, workloads
+from . import cases, problem, trace_cache, user, wellknown, workloads
+from . import names as spelling
 from .errors import BadOperationFile, UnknownOperation
-from .opinfo import Traced
 from .operation import Operation
+from .opinfo import Traced
 from .wellknown import WellKnown
 
 __all__ = ["BadOperationFile", "UnknownOperation", "from_source", "names", "parse_list", "resolve"]
@@ -139,7 +140,9 @@ def _preferred(members: list[Traced]) -> list[Traced]:
 
 def _name_of(overload: str, members: list[Traced], taken: Mapping[str, object]) -> str:
     """The shortest of its OpInfos' names that is free, else the overload's."""
-    short = [spelling.identifier(m.name.removeprefix("nn.functional.").removeprefix("torch.")) for m in members]
+    short = [
+        spelling.identifier(m.name.removeprefix("nn.functional.").removeprefix("torch.")) for m in members
+    ]
     variants = [spelling.identifier(f"{m.name.removeprefix('nn.functional.')}_{m.variant}") for m in members]
     plain = [n for n in short if not n.startswith("__")]
     packet, _, which = overload.partition(".")

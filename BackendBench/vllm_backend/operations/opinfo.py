@@ -10,22 +10,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import trees
 from .operation import Call
+from .seeding import seeded_everywhere
 
 MOST_SAMPLES = 200
 """Samples traced per OpInfo; the largest set has fewer, so this only guards against an endless generator."""
@@ -95,22 +93,6 @@ def database() -> dict[tuple[str, str], Any]:
     return {(info.name, info.variant_test_name): info for info in op_db}
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Every generator that sample inputs may draw from, seeded here and put back afterwards."""
-    kept = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        try:
-            yield
-        finally:
-            random.setstate(kept[0])
-            np.random.set_state(kept[1])
-
-
 def dtype_of(info: Any) -> torch.dtype | None:
     """float32, or the first dtype that the OpInfo supports on the CPU, floating-point ones first."""
     supported = info.supported_dtypes("cpu")
@@ -121,7 +103,7 @@ def dtype_of(info: Any) -> torch.dtype | None:
 
 def samples(info: Any, seed: int, dtype: torch.dtype | None = None) -> list[Any]:
     """The OpInfo's sample inputs on the CPU: same seed, same values. May raise whatever the OpInfo raises."""
-    with seeded(seed):
+    with seeded_everywhere(seed):
         made = info.sample_inputs(CPU, dtype or dtype_of(info), requires_grad=False)
         return list(islice(made, MOST_SAMPLES))
 
@@ -166,7 +148,7 @@ def _examine(info: Any, dtype: torch.dtype) -> tuple[Outcome, str, str]:
     traces: list[list[Dispatched]] = []
     processed = False
     failure = ""
-    with seeded(0):
+    with seeded_everywhere(0):
         for sample in islice(info.sample_inputs(CPU, dtype, requires_grad=False), MOST_SAMPLES):
             try:
                 calls = record(info, sample)

@@ -22,11 +22,12 @@ from typing import Any
 import torch
 
 from . import traffic, trees
-from .cases import CaseMaker, seeded_everywhere
+from .cases import CaseMaker
 from .edge_cases.naming import dtype_text, shape_text
 from .errors import BadOperationFile
 from .names import identifier
 from .operation import Call, Case, Operation, Workload
+from .seeding import seeded_everywhere
 from .user import describe, load, read, signature
 
 PARAMETER_SEED = 42
@@ -36,7 +37,7 @@ MOST_CASE_BYTES = 4 << 30
 """Inputs of all cases together; problems of many gigabytes get fewer cases, at least one."""
 REQUIRED = ("Model", "get_inputs", "get_init_inputs")
 
-ADAPTER = '''
+ADAPTER = """
 
 # Appended by the evaluator: the calling convention of every candidate over ModelNew.
 import torch as _torch
@@ -53,7 +54,7 @@ def {name}_kernel_impl(*inputs):
             _MODELS[key] = ModelNew(*{init!r}).eval().to(device=key[0], dtype=key[1])
     with _torch.no_grad():
         return _MODELS[key](*inputs)
-'''
+"""
 
 
 def is_problem(text: str) -> bool:
@@ -99,7 +100,9 @@ def adapter(operation: Operation) -> str:
     try:
         ast.literal_eval(repr(init))
     except (ValueError, SyntaxError):
-        raise BadOperationFile("get_init_inputs() must return numbers, strings, lists, tuples and dicts") from None
+        raise BadOperationFile(
+            "get_init_inputs() must return numbers, strings, lists, tuples and dicts"
+        ) from None
     return ADAPTER.format(name=operation.name, seed=PARAMETER_SEED, init=init)
 
 

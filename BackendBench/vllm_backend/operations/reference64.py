@@ -96,9 +96,13 @@ def _terms(call: Call) -> int:
     return max((max(t.shape, default=1) for t in trees.tensors(call)), default=1) or 1
 
 
-def _responses(operation: Operation, wide: Call, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor | None]:
+def _responses(
+    operation: Operation, wide: Call, outputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor | None]:
     inputs = [t for t in trees.tensors(wide) if _counts(t)]
-    squares = [torch.zeros(o.shape, dtype=torch.float64, device=o.device) if _counts(o) else None for o in outputs]
+    squares = [
+        torch.zeros(o.shape, dtype=torch.float64, device=o.device) if _counts(o) else None for o in outputs
+    ]
     if not inputs or all(s is None for s in squares):
         return [None] * len(outputs)
     separate = operation.family in SMOOTH

@@ -266,7 +266,9 @@ def _limits(eager: torch.Tensor, reference: Reference, index: int) -> _Limits:
     typical = _typical(magnitude)
     slope = _slope(reference, index, eager, magnitude)
     rounding = info.eps / 2 * magnitude.clamp(min=info.tiny)
-    units = min(MOST_UNITS, RESPONSE_UNITS + (GROWTH * math.sqrt(reference.terms) if reference.terms > 1 else 0))
+    units = min(
+        MOST_UNITS, RESPONSE_UNITS + (GROWTH * math.sqrt(reference.terms) if reference.terms > 1 else 0)
+    )
     unit = DOUBLE_UNIT if dtype == torch.float64 else SINGLE_UNIT
     response = torch.minimum(unit * slope, JUMP / units * magnitude.clamp(min=8 * typical)) + unit * typical
     floor = ROUNDING_UNITS.get(dtype, OTHER_ROUNDING_UNITS) * rounding + units * response

@@ -37,9 +37,7 @@ def leaves(result: Any) -> list[torch.Tensor] | None:
     return None
 
 
-def through_storage(
-    tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]
-) -> torch.Tensor:
+def through_storage(tensor: torch.Tensor, change: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """``change`` applied to the flat memory of ``tensor`` (1-d in, 1-d of equal length out), strided as before."""
     plain = tensor.detach().resolve_conj().resolve_neg()
     length = plain.untyped_storage().nbytes() // plain.element_size()

@@ -36,10 +36,11 @@ from typing import Any
 import torch
 
 from . import traffic, trees
-from .cases import CaseMaker, dtype_text, seeded_everywhere
-from .edge_cases.naming import shape_text
+from .cases import CaseMaker
+from .edge_cases.naming import dtype_text, shape_text
 from .errors import BadOperationFile
 from .operation import Call, Case, Operation, Workload
+from .seeding import seeded_everywhere
 
 MOST_CASES = 200
 """Cases taken from a generator; guards against an endless one."""
@@ -170,9 +171,16 @@ def _case(item: Any, where: str) -> Case:
     name = ""
     if isinstance(item, tuple) and len(item) == 3 and isinstance(item[0], str):
         name, item = item[0], item[1:]
-    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict) and isinstance(item[0], (tuple, list)):
+    if (
+        isinstance(item, tuple)
+        and len(item) == 2
+        and isinstance(item[1], dict)
+        and isinstance(item[0], (tuple, list))
+    ):
         return Case(name, Call(tuple(item[0]), dict(item[1])))
-    raise BadOperationFile(f"{where} must yield (args, kwargs), a tuple and a dict, not {type(item).__name__}")
+    raise BadOperationFile(
+        f"{where} must yield (args, kwargs), a tuple and a dict, not {type(item).__name__}"
+    )
 
 
 def _shapes(call: Call) -> str:
@@ -195,7 +203,12 @@ def make_workloads(
 
 
 def _workload(
-    name: str, reference: Callable[..., Any], function: Callable[..., Any], where: str, index: int, example: Case
+    name: str,
+    reference: Callable[..., Any],
+    function: Callable[..., Any],
+    where: str,
+    index: int,
+    example: Case,
 ) -> Workload:
     def make(device: torch.device, generator: torch.Generator) -> Call:
         seed = int(torch.randint(0, 2**31 - 1, (), generator=generator, device=generator.device))

@@ -2,7 +2,7 @@
 
 - A row says what OpInfo cannot: the public calling convention, the family, the overload to export to, a sentence
   for the prompt, and the domain that random inputs have to stay in.
-- No code per operation: edge cases follow from the family (edge_cases/), workloads from workloads/*.json.
+- No code per operation: edge cases follow from the family (edge_cases/), workloads from workload_shapes/*.json.
 - Everything that is not in this table is found by tracing (opinfo.py) and follows its overload's schema.
 """
 
@@ -63,7 +63,9 @@ def _binary(name: str, overload: str, description: str, **given: Any) -> WellKno
 
 
 def _reduction(name: str, overload: str, signature: str, description: str, **given: Any) -> WellKnown:
-    return WellKnown(name, "reduction", overload, signature, given.pop("function", name), description, **given)
+    return WellKnown(
+        name, "reduction", overload, signature, given.pop("function", name), description, **given
+    )
 
 
 def _norm(name: str, overload: str, signature: str, description: str, **given: Any) -> WellKnown:

@@ -1,6 +1,6 @@
 """What a kernel is timed on: inputs of real models at their real size.
 
-- Well-known operations: shapes, dtypes and origins stand in workloads/*.json; nothing about a model stands here.
+- Well-known operations: shapes, dtypes and origins stand in workload_shapes/*.json; nothing about a model stands here.
 - A GPU gets sizes whose launch takes far longer than launching; a CPU gets fewer tokens in float32.
 - Operations known from tracing alone: a large synthetic tensor where the operation works element by element
   (which is tested, not assumed), otherwise the largest inputs that OpInfo has. ``origin`` says which.
@@ -44,7 +44,7 @@ def for_wellknown(row: WellKnown) -> Callable[[torch.device], list[Workload]]:
 
 @functools.cache
 def _data(name: str) -> dict[str, Any]:
-    text = (files(__package__) / "workloads" / f"{name}.json").read_text("utf-8")
+    text = (files(__package__) / "workload_shapes" / f"{name}.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
     return found
 
@@ -102,7 +102,11 @@ def _argument(
 
 
 def random_values(
-    kind: str, shape: Sequence[int], dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
+    kind: str,
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device,
+    generator: torch.Generator | None,
 ) -> torch.Tensor:
     """Random values made on ``device``: of a domain (wellknown.py), ``bool``, ``weight`` or ``probability``."""
     if kind in ("bool", "positive", "probability"):

@@ -43,10 +43,14 @@ class _Operands:
     def all(self, shapes: Sequence[Sequence[int]], dtype: torch.dtype) -> list[torch.Tensor]:
         return [self.one(i, shapes[min(i, len(shapes) - 1)], dtype) for i in range(self._row.arity)]
 
-    def laid_out(self, layout: Any, shape: Sequence[int], dtype: torch.dtype, which: int) -> list[torch.Tensor]:
+    def laid_out(
+        self, layout: Any, shape: Sequence[int], dtype: torch.dtype, which: int
+    ) -> list[torch.Tensor]:
         """Operand ``which`` (all for -1) with a layout, the others contiguous."""
         return [
-            layout(lambda s, i=i: self.one(i, s, dtype), shape) if which in (i, -1) else self.one(i, shape, dtype)
+            layout(lambda s, i=i: self.one(i, s, dtype), shape)
+            if which in (i, -1)
+            else self.one(i, shape, dtype)
             for i in range(self._row.arity)
         ]
 

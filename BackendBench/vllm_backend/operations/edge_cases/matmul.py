@@ -14,7 +14,16 @@ from . import layouts
 from .naming import label
 from .values import Draw, Dtypes
 
-SQUARES = ((33, 65, 17), (129, 127, 131), (1, 257, 33), (65, 1025, 31), (3, 1, 5), (1, 1, 1), (0, 5, 3), (3, 0, 5))
+SQUARES = (
+    (33, 65, 17),
+    (129, 127, 131),
+    (1, 257, 33),
+    (65, 1025, 31),
+    (3, 1, 5),
+    (1, 1, 1),
+    (0, 5, 3),
+    (3, 0, 5),
+)
 """(m, k, n): the second operand is (k, n)."""
 LARGE = (257, 513, 259)
 LARGE_ON_GPU = (513, 2049, 1027)
@@ -76,7 +85,11 @@ def _special(row: WellKnown, draw: Draw, dtype: torch.dtype) -> tuple[torch.Tens
 def _case(row: WellKnown, a: torch.Tensor, b: torch.Tensor, note: str = "", **kwargs: Any) -> Case:
     """The call; operations that add to the product get an operand made of the others' rows."""
     if row.name in ("addmm", "baddbmm"):
-        c = a[..., :1].expand(*a.shape[:-1], b.shape[-1]) if a.shape[-1] else torch.ones_like(a[..., :0].sum(-1, True))
+        c = (
+            a[..., :1].expand(*a.shape[:-1], b.shape[-1])
+            if a.shape[-1]
+            else torch.ones_like(a[..., :0].sum(-1, True))
+        )
         c = (c * 0.5 + 1).nan_to_num(0.0, 0.0, 0.0)
         return Case(label([c, a, b], note, **kwargs), Call((c, a, b), dict(kwargs)))
     return Case(label([a, b], note, **kwargs), Call((a, b), dict(kwargs)))
