@@ -13,6 +13,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -203,6 +204,6 @@ def _in_half(cases: Sequence[Case], overload: Any) -> list[Case]:
     for index, case in enumerate(cases[::2]):
         dtype = HALF[index % 2]
         if any(t.is_floating_point() for t in trees.tensors(case.call)):
-            call = trees.map_call(lambda t, dtype=dtype: trees.to_dtype(t, dtype), case.call)
+            call = trees.map_call(partial(trees.to_dtype, dtype=dtype), case.call)
             made.append(Case(f"{case.name} as {str(dtype).removeprefix('torch.')}", call))
     return made

@@ -121,7 +121,8 @@ TABLE: tuple[WellKnown, ...] = (
            variants=({"beta": 2.0, "threshold": 5.0}, {"beta": 0.5})),
     _unary("clamp", "min(max(x, min), max) for every element; a bound that is None does not bind; "
            "NaN stays NaN.", signature="(x, min=None, max=None)", integers=True, flops=2, aliases=("clip",),
-           base={"min": -0.75, "max": 1.5}, variants=({"min": -0.5, "max": 0.5}, {"min": 0.0}, {"max": 1.0}, {"min": 1.0, "max": -1.0})),
+           base={"min": -0.75, "max": 1.5},
+           variants=({"min": -0.5, "max": 0.5}, {"min": 0.0}, {"max": 1.0}, {"min": 1.0, "max": -1.0})),
     # binary and ternary, with broadcasting
     _binary("add", "add.Tensor", "a + alpha * b with broadcasting.", signature="(a, b, *, alpha=1)",
             integers=True, variants=({"alpha": 2}, {"alpha": -0.5})),

@@ -78,7 +78,7 @@ def _rows(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
         name = label([x], f"{note} over {over} {what}".strip(), **kwargs)
         return Case(name, Call((x, shape, weight, *offset), dict(kwargs)))
 
-    eps = {"eps": 1e-5}
+    eps: dict[str, Any] = {"eps": 1e-5}
     yield one(make((33, 65)), **eps)
     yield one(make((5, 1025)), affine=0, **eps)
     yield one(layouts.transposed(make, (63, 129)), note="transposed", **eps)

@@ -16,8 +16,8 @@ from .values import Draw, Dtypes
 
 ONE_DIM = ("argmax", "cumsum")
 """Take a single dimension; the others take lists too."""
-LONG_ROWS = ((17, 1023), (5, 1025), (3, 4097), (2, 8193))
-LARGE = (257, 4099)
+LONG_ROWS: tuple[tuple[int, ...], ...] = ((17, 1023), (5, 1025), (3, 4097), (2, 8193))
+LARGE: tuple[int, ...] = (257, 4099)
 
 
 def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
