@@ -17,7 +17,8 @@ ALLOWED = {
     "contiguous", "copy_", "detach", "detach_", "empty", "empty_like", "empty_permuted", "empty_strided", "expand",
     "fill_", "full", "full_like", "is_pinned", "item", "lift_fresh", "lift_fresh_copy", "narrow", "new_empty",
     "new_empty_strided", "new_full", "new_ones", "new_zeros", "ones", "ones_like", "permute", "pin_memory",
-    "_pin_memory", "reshape", "resize_", "result_type", "scalar_tensor", "select", "slice", "split",
+    "_pin_memory", "can_cast", "promote_types", "reshape", "resize_", "result_type",
+    "scalar_tensor", "select", "slice", "split",
     "split_with_sizes", "squeeze", "squeeze_", "t", "to", "transpose", "transpose_", "unbind", "unfold", "unsafe_split",
     "unsqueeze", "unsqueeze_", "view", "view_as_complex", "view_as_real", "zero_", "zeros", "zeros_like",
 }  # fmt: skip

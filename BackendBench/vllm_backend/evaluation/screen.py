@@ -39,7 +39,7 @@ NUMBA_BLOCKED = {
 }
 
 BUILTINS_BLOCKED = {
-    "__import__", "breakpoint", "compile", "delattr", "dir", "eval", "exec", "exit", "globals", "help", "input",
+    "__import__", "breakpoint", "compile", "delattr", "dir", "eval", "exec", "exit", "globals", "help",
     "locals", "memoryview", "open", "quit", "setattr", "vars", "__builtins__", "__loader__", "__spec__",
 }  # fmt: skip
 DUNDERS_ALLOWED = {
