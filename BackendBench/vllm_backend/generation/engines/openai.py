@@ -1,7 +1,9 @@
 """Any OpenAI-compatible endpoint, or several of them.
 
-- A group is one request with ``n`` choices, so that its prompt is computed once; its samples come together when
-  the slowest is done. A server that returns fewer choices than asked for is asked again, and remembered.
+- A vLLM server, known by its metrics, keeps what it computed of a prompt: there a group is ``n`` requests, and each
+  sample comes when it is finished. Elsewhere it is one request with ``n`` choices, so that its prompt is computed,
+  and paid, once; its samples come together when the slowest is done.
+- A server that returns fewer choices than asked for is asked again, and remembered.
 - The endpoint with the smallest load gets the next request; how many each gets at a time is learnt (concurrency.py).
 - 429, 5xx, silence and broken connections are retried with growing pauses (backoff.py), on whatever endpoint is
   free then. What cannot get better is not retried: a wrong key, a missing model, a prompt too long.
@@ -45,6 +47,8 @@ ATTEMPTS = 8
 """Of one request; with the pauses of backoff.py together about a minute and a half: a server that restarts on a
 loaded machine is back, and one that is gone is reported while somebody may still be watching."""
 METRICS_SECONDS = 1.0
+QUEUEING_LIMIT = 2048.0
+"""Requests at a time to a vLLM server: it queues by itself, and the worker's controller reads how much waits."""
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 log = structlog.get_logger()
@@ -61,6 +65,7 @@ class Endpoint:
     away_until: float = 0.0
     """It is not asked before this time of ``time.monotonic``."""
     pressure: Pressure | None = None
+    """Of the last look at its metrics; None: it publishes none."""
 
 
 class _Retry(Exception):
@@ -111,6 +116,10 @@ class OpenAIEngine(Engine):
             )
         self.model = next(iter(models))
         self._was_ready = True
+        await self._look_at_metrics(self._client, self._endpoints)
+        for endpoint in self._endpoints:
+            if endpoint.pressure is not None:
+                endpoint.concurrency = AdaptiveConcurrency(QUEUEING_LIMIT, QUEUEING_LIMIT)
         self._metrics = asyncio.ensure_future(self._watch_metrics(self._client))
         log.info(
             "engine_ready", engine=self.name, model=self.model, endpoints=[e.base for e in self._endpoints]
@@ -120,7 +129,8 @@ class OpenAIEngine(Engine):
         self, prompt: Prompt, n: int, parameters: SamplingParameters, group: str
     ) -> AsyncIterator[Sample]:
         """See Engine.sample. Raises PromptError, EngineConfigError or EngineError."""
-        most = max(e.most_choices for e in self._endpoints)
+        alone = all(e.pressure is not None for e in self._endpoints)
+        most = 1 if alone else max(e.most_choices for e in self._endpoints)
         parts = [
             self._choices(prompt, min(most, n - first), first, parameters)
             for first in range(0, n, min(most, n))
@@ -259,18 +269,19 @@ class OpenAIEngine(Engine):
 
     async def _watch_metrics(self, client: httpx.AsyncClient) -> None:
         """Read the load of every server that publishes it, once a second."""
-        watched = list(self._endpoints)
-        while watched:
-            for endpoint in list(watched):
-                try:
-                    reply = await client.get(chat_api.metrics_url(endpoint.base), timeout=PROBE_SECONDS)
-                except httpx.HTTPError:
-                    endpoint.pressure = None
-                    continue
-                endpoint.pressure = pressure_of(reply.text) if reply.status_code == 200 else None
-                if endpoint.pressure is None:
-                    watched.remove(endpoint)
+        while watched := [e for e in self._endpoints if e.pressure is not None]:
             await asyncio.sleep(METRICS_SECONDS)
+            await self._look_at_metrics(client, watched)
+
+    async def _look_at_metrics(self, client: httpx.AsyncClient, endpoints: list[Endpoint]) -> None:
+        """One look. A server that does not answer keeps what was known of it."""
+
+        async def look(endpoint: Endpoint) -> None:
+            with contextlib.suppress(httpx.HTTPError):
+                reply = await client.get(chat_api.metrics_url(endpoint.base), timeout=PROBE_SECONDS)
+                endpoint.pressure = pressure_of(reply.text) if reply.status_code == 200 else None
+
+        await asyncio.gather(*(look(endpoint) for endpoint in endpoints))
 
 
 class _TooManyTokens(Exception):
