@@ -17,10 +17,10 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis
 import structlog
 
 from .config import ConfigError, RunConfig, public
@@ -31,13 +31,15 @@ from .fleet.logs import configure
 from .fleet.preparation import Prepared, prepare
 from .fleet.private_redis import UsedRedis
 from .fleet.run_directory import RunDirectory, RunRecord, lives
+from .monitor import progress
+from .monitor.report.source import UnknownRun
+from .monitor.report.write import report_run
+from .monitor.screen import Screen
 from .search.registry import make_policy
 from .state.connection import connect, typed_errors
 from .state.run_state import RunStore
 from .state.store import KernelStore
 from .state.worker_registry import WorkerRegistry
-
-Say = Callable[[str], None]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED_EXIT = 130
@@ -58,7 +60,7 @@ class Job:
     resumed: bool
 
 
-def run(config: RunConfig, say: Say, resume: Path | None = None) -> int:
+def run(config: RunConfig, screen: Screen, resume: Path | None = None) -> int:
     """Do the main job; returns the exit code.
 
     Raises ConfigError, LayoutError, EngineConfigError, RedisUnreachable, RedisReadOnly, ServerError,
@@ -72,10 +74,10 @@ def run(config: RunConfig, say: Say, resume: Path | None = None) -> int:
         stack.callback(used.close)
         with typed_errors(used.url):
             job = _enter(prepared, directory, used, resume)
-        say_plan(job, say)
+        say_plan(job, screen)
         log_file = stack.enter_context((directory.logs / "run.log").open("a", encoding="utf-8"))
         configure(log_file)
-        return asyncio.run(_work(job, say))
+        return asyncio.run(_work(job, screen))
 
 
 # -- before the workers -----------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def _park_dead_runs(runs: RunStore, ours: str) -> None:
 
 
 # -- with the workers ---------------------------------------------------------------------------------------
-async def _work(job: Job, say: Say) -> int:
+async def _work(job: Job, screen: Screen) -> int:
     config = job.prepared.config
     with connect(job.used.url) as client:
 
@@ -171,19 +173,34 @@ async def _work(job: Job, say: Say) -> int:
             await coordinator.worker_died(spec, code)
 
         fleet = LocalFleet(_specs(job), on_death)
-        coordinator = Coordinator(_plan(job), client, fleet, job.used.server)
+        plan = _plan(job)
+        coordinator = Coordinator(plan, client, fleet, job.used.server)
         coordinator.give_back(list(fleet.status), blame=False)
-        _listen(coordinator, say)
+        _listen(coordinator, screen)
         try:
-            fleet.start()
-            ending = await coordinator.work()
-            await coordinator.wind_down(config.drain_seconds)
-            await coordinator.settle(ending)
+            with progress.shown(screen, client, job.run, plan.goal, plan.deadline) as shown:
+                plan.on_tick = shown.on_tick
+                fleet.start()
+                ending = await coordinator.work()
+                shown.phase = f"{ending.status}: workers finish what they hold"
+                await coordinator.wind_down(config.drain_seconds)
+                await coordinator.settle(ending)
         finally:
             await fleet.kill()
         log.info("run_ended", status=ending.status, reason=ending.reason, restarts=fleet.restarts)
-        say(f"run {job.run} {ending.status}: {ending.reason}")
+        screen.say(f"run {job.run} {ending.status}: {ending.reason}")
+        _report(job, client, screen)
         return _exit_code(ending, coordinator.interrupted)
+
+
+def _report(job: Job, client: redis.Redis, screen: Screen) -> None:
+    """Write and show the report. The run has ended: whatever is wrong here does not change how."""
+    path = job.directory.path
+    try:
+        screen.report(report_run(client, job.run, path, alive=False), path)
+    except (redis.RedisError, UnknownRun, OSError) as error:
+        log.error("no_report", reason=str(error))
+        screen.warn(f"no report was written ({error}); later: backendbench-vllm report {path}")
 
 
 def _exit_code(ending: Ending, interrupted: bool) -> int:
@@ -192,11 +209,11 @@ def _exit_code(ending: Ending, interrupted: bool) -> int:
     return INTERRUPTED_EXIT if interrupted and ending.status != "finished" else 0
 
 
-def _listen(coordinator: Coordinator, say: Say) -> None:
+def _listen(coordinator: Coordinator, screen: Screen) -> None:
     def asked() -> None:
         first = not coordinator.interrupted
         coordinator.interrupt()
-        say("finishing what is under way; once more to end at once" if first else "ending at once")
+        screen.say("finishing what is under way; once more to end at once" if first else "ending at once")
 
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
@@ -244,13 +261,13 @@ def _specs(job: Job) -> list[WorkerSpec]:
     return [*evaluators, *generators]
 
 
-def say_plan(job: Job, say: Say) -> None:
+def say_plan(job: Job, screen: Screen) -> None:
     """What was decided, in words."""
     prepared = job.prepared
     for reason in (prepared.engine.reason, *prepared.notes, *prepared.layout.reasons, job.used.description):
-        say(reason)
+        screen.say(reason)
     config = prepared.config
-    say(
+    screen.say(
         f"{len(prepared.names)} operations: {', '.join(prepared.names)}; {config.candidates_per_op} candidates each"
     )
-    say(f"run {job.run}{' goes on' if job.resumed else ''}: {job.directory.path}")
+    screen.say(f"run {job.run}{' goes on' if job.resumed else ''}: {job.directory.path}")

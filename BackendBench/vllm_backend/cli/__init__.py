@@ -24,7 +24,7 @@ COMMANDS = {
     "stats": ("kernels", "What is known of an operation."),
     "best": ("kernels", "The best kernels of an operation."),
     "export": ("kernels", "Write the best kernels as files for BackendBench."),
-    "report": ("kernels", "Write and print the report of a run again."),
+    "report": ("report", "Write and print the report of a run again."),
     "operations": ("kernels", "Names of all operations."),
     "worker": ("worker", "One worker by hand, on any machine that reaches Redis."),
     "doctor": ("doctor", "What this machine has, what is missing, and how to mend it."),

@@ -21,8 +21,15 @@ KEPT = {"operations", "name", "run_dir", "runs_dir", "redis_dir"}
     "--resume", type=click.Path(path_type=Path), metavar="DIR",
     help="Go on with the stopped or killed run of this directory; flags change its settings.",
 )  # fmt: skip
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the report as JSON on standard output; progress goes to standard error.",
+)
+@click.option("--quiet", is_flag=True, help="No progress; only the report at the end.")
 @settings(RunConfig)
-def run(resume: Path | None, **given: Any) -> int:
+def run(resume: Path | None, as_json: bool, quiet: bool, **given: Any) -> int:
     """Generate candidates, judge them, keep the best, and report.
 
     \b
@@ -43,18 +50,10 @@ def run(resume: Path | None, **given: Any) -> int:
     Ctrl-C lets the workers finish what they hold and writes the report; a second one ends at once.
     """
     config = _resumed(resume, given) if resume else resolved(RunConfig, given)
+    from ..monitor.screen import Screen
     from ..run import run as do
 
-    return do(config, say, resume)
-
-
-def say(text: str) -> None:
-    """Print a line; a reader that left (``| head``) does not end the run."""
-    try:
-        click.echo(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return do(config, Screen(sys.stdout, sys.stderr, as_json=as_json, quiet=quiet), resume)
 
 
 def _resumed(directory: Path, given: dict[str, Any]) -> RunConfig:
