@@ -126,7 +126,7 @@ def park_run(queue: str, run: str, operations: Iterable[str]) -> ScriptCall[int]
 def unpark_run(queue: str, run: str, operations: Iterable[str]) -> ScriptCall[int]:
     """Put back what was set aside, because the run goes on; returns how many."""
     names = list(operations) if queue == Keys.EVAL_QUEUE else []
-    keys = [queue, Keys.parked(queue, run)]
+    keys = [queue, Keys.parked(queue, run), Keys.done(run)]
     for name in names:
         keys += [Keys.known(name), Keys.run_stats(run, name)]
     return ScriptCall("unpark_run", keys, [*names], int)

@@ -8,7 +8,8 @@ if redis.call('SADD', KEYS[1], ARGV[1]) == 0 then return 'repeated' end
 if redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 then redis.call('HINCRBY', run_stats, 'requested', 1) end
 redis.call('SADD', KEYS[8], ARGV[7])
 
-local queued = redis.call('SADD', KEYS[3], ARGV[3]) == 1
+-- A judged kernel may be missing among the known ones: another task with its hash was set aside.
+local queued = redis.call('SADD', KEYS[3], ARGV[3]) == 1 and redis.call('EXISTS', KEYS[5]) == 0
 for _, stats in ipairs({run_stats, op_stats}) do
   redis.call('HINCRBY', stats, 'generated', 1)
   redis.call('HINCRBY', stats, 'queued', queued and 1 or 0)
