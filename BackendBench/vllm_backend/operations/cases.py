@@ -26,7 +26,7 @@ from .operation import Call, Case
 from .seeding import seeded_everywhere
 from .wellknown import WellKnown
 
-MOST_SAMPLES = 24
+MOST_SAMPLES = 16
 """OpInfo samples per operation, spread over all it has: enough for every kind of argument, cheap to judge."""
 CPU = torch.device("cpu")
 

@@ -71,7 +71,7 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     for kwargs in row.variants:
         yield _case(operands.all([(17, 257)], main), **kwargs)
     yield _case(operands.all([(BLOCK_EDGES[0],)], main))
-    yield _case(operands.all([LARGE], main))
+    yield _case(operands.all([dtypes.large(*LARGE)], main))
     for shapes in BROADCASTS[1:]:
         yield _case(operands.all(shapes, main))
     for shape in ((), (0,), (1, 1, 1), (BLOCK_EDGES[1],), (BLOCK_EDGES[2],)):
@@ -85,7 +85,7 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
 
 def _other_dtypes(row: WellKnown, draw: Draw, dtypes: Dtypes, operands: _Operands) -> Iterator[Case]:
     for dtype in dtypes.low:
-        for shapes in ([(33, 65)], BROADCASTS[0], [LARGE]):
+        for shapes in ([(33, 65)], BROADCASTS[0], [dtypes.large(*LARGE)]):
             yield _case(operands.all(shapes, dtype))
         yield _case(operands.laid_out(layouts.transposed, (63, 33), dtype, 0), "first transposed")
         yield _case(operands.special(dtype), "special values")

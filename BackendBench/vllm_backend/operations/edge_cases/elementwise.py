@@ -13,8 +13,8 @@ from . import layouts
 from .naming import label
 from .values import Draw, Dtypes, specials
 
-LARGE = (1031, 1033)
-"""Over a million elements, neither side a multiple of any block."""
+LARGE = ((257, 517), (1031, 1033))
+"""On a CPU and on a GPU: many blocks, neither side a multiple of any."""
 BLOCK_EDGES = (1025, 4097, 1023)
 
 
@@ -35,7 +35,7 @@ def _plain(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     for kwargs in row.variants:
         yield _case(make((17, 257)), **kwargs)
     yield _case(make((BLOCK_EDGES[1],)))
-    yield _case(make(LARGE))
+    yield _case(make(dtypes.large(*LARGE)))
     for shape in ((), (0,), (1, 1, 1), (3, 0, 5), (BLOCK_EDGES[2],), (3, 5, 7)):
         yield _case(make(shape))
     yield _case(layouts.expanded(make, (37, 64)), "expanded")
@@ -50,7 +50,7 @@ def _plain(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
 def _other_dtypes(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     for dtype in dtypes.low:
         make = partial(draw.real, dtype=dtype, domain=row.domain)
-        for shape in ((33, 65), (1025,), LARGE):
+        for shape in ((33, 65), (1025,), dtypes.large(*LARGE)):
             yield _case(make(shape))
         yield _case(layouts.transposed(make, (63, 33)), "transposed")
         yield _case(specials(dtype), "special values")

@@ -25,14 +25,13 @@ SQUARES = (
     (3, 0, 5),
 )
 """(m, k, n): the second operand is (k, n)."""
-LARGE = (257, 513, 259)
-LARGE_ON_GPU = (513, 2049, 1027)
+LARGE = ((257, 513, 131), (513, 2049, 1027))
+"""On a CPU and on a GPU."""
 
 
 def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     """See the package's docstring."""
-    large = LARGE_ON_GPU if dtypes.low else LARGE
-    sizes = (SQUARES[0], SQUARES[1], *SQUARES[2:], large)
+    large = dtypes.large(*LARGE)
     main = dtypes.main
     yield _case(row, *_operands(row, draw, SQUARES[0], main))
     yield _case(row, *_operands(row, draw, SQUARES[1], main))
@@ -41,7 +40,7 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
             operands = _operands(row, draw, SQUARES[0], main, layout, which)
             yield _case(row, *operands, note=f"operand {which} {layout.__name__}")
     yield _case(row, *_special(row, draw, main), note="special values")
-    for size in sizes[2:]:
+    for size in (*SQUARES[2:], large):
         yield _case(row, *_operands(row, draw, size, main))
     yield _case(row, *_operands(row, draw, SQUARES[0], main, layouts.offset, 0), note="operand 0 misaligned")
     yield from _options(row, draw, main)

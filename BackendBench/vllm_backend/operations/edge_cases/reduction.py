@@ -17,7 +17,10 @@ from .values import Draw, Dtypes
 ONE_DIM = ("argmax", "cumsum")
 """Take a single dimension; the others take lists too."""
 LONG_ROWS: tuple[tuple[int, ...], ...] = ((17, 1023), (5, 1025), (3, 4097), (2, 8193))
-LARGE: tuple[int, ...] = (257, 4099)
+LARGE = ((33, 4099), (257, 4099))
+"""On a CPU and on a GPU."""
+WHOLE = ((131, 1021), (1037, 1021))
+"""Reduced to one number."""
 
 
 def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
@@ -27,10 +30,10 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     yield _case(make((33, 65)), dim=0)
     yield _case(make(LONG_ROWS[1]), dim=1)
     yield _case(_special_rows(draw, dtypes.main), "special values", dim=1)
-    for shape in (LONG_ROWS[0], *LONG_ROWS[2:], LARGE):
+    for shape in (LONG_ROWS[0], *LONG_ROWS[2:], dtypes.large(*LARGE)):
         yield _case(make(shape), dim=-1)
     yield _case(make((2049, 33)), dim=0)
-    yield from _dimensions(row, draw, dtypes.main)
+    yield from _dimensions(row, draw, dtypes)
     yield from _layouts(row, draw, dtypes.main)
     yield from _options(row, draw, dtypes.main)
     for shape in ((1, 1), (5, 1), (0, 7), (7, 0), (3, 0, 5)):
@@ -38,7 +41,7 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
     for dtype in dtypes.low:
         yield _case(draw.real((33, 65), dtype), dim=-1)
         yield _case(draw.real(LONG_ROWS[1], dtype), dim=-1)
-        yield _case(draw.real(LARGE, dtype), dim=-1)
+        yield _case(draw.real(dtypes.large(*LARGE), dtype), dim=-1)
         yield _case(_special_rows(draw, dtype), "special values", dim=1)
         yield _case(layouts.transposed(partial(draw.real, dtype=dtype), (63, 33)), "transposed", dim=-1)
     for dtype in dtypes.wide:
@@ -48,8 +51,8 @@ def cases(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
             yield _case(_distinct_integers(row, draw, dtype), dim=-1)
 
 
-def _dimensions(row: WellKnown, draw: Draw, dtype: torch.dtype) -> Iterator[Case]:
-    make = partial(draw.real, dtype=dtype)
+def _dimensions(row: WellKnown, draw: Draw, dtypes: Dtypes) -> Iterator[Case]:
+    make = partial(draw.real, dtype=dtypes.main)
     for dim in (0, 1, -1):
         yield _case(make((9, 17, 33)), dim=dim)
     yield _case(make((129,)), dim=0)
@@ -58,7 +61,7 @@ def _dimensions(row: WellKnown, draw: Draw, dtype: torch.dtype) -> Iterator[Case
         for several in ((0, 1), (0, 2), [-1, -2]):
             yield _case(make((9, 17, 33)), dim=several)
     if "dim=None" in row.signature or "dim=()" in row.signature:
-        for shape in ((33, 65), (3, 5, 7), (1025,), (), (1037, 1021)):
+        for shape in ((33, 65), (3, 5, 7), (1025,), (), dtypes.large(*WHOLE)):
             yield _case(make(shape))
 
 

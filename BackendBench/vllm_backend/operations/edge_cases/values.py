@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 HALF = (torch.float16, torch.bfloat16)
+Shape = tuple[int, ...]
 INTEGER_BOUND = 50
 """Integers lie in -50..50: products and sums of a few thousand stay far from overflow even in int32."""
 
@@ -32,6 +33,10 @@ class Dtypes:
         if device.type == "cpu":
             return Dtypes()
         return Dtypes(low=(torch.bfloat16, torch.float16), wide=(), integers=(torch.int32,))
+
+    def large(self, on_cpu: Shape, on_gpu: Shape) -> Shape:
+        """The largest case: millions of elements pass a GPU unnoticed, but are most of a CPU judge's time."""
+        return on_gpu if self.low else on_cpu
 
 
 class Draw:
