@@ -1,10 +1,11 @@
-"""Commands that read the kernel store: stats, best, export, report; and the list of operations."""
+"""Commands that read the kernel store: stats, best, export."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from ..config import StoreConfig
 from ..state.store import KernelStore
 from .options import SectionedCommand, resolved, settings
 from .store_access import opened
+
+if TYPE_CHECKING:
+    from ..monitor.table import Table
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -34,12 +38,9 @@ def stats(operation: str, as_json: bool, **given: Any) -> None:
     if as_json:
         click.echo(json.dumps({"operation": name, **found}, indent=2))
         return
-    click.echo(f"operation              {name}")
-    for field, value in found.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        if isinstance(value, dict):
-            shown = ", ".join(f"{key} {count}" for key, count in value.items()) or "none"
-        click.echo(f"{field:22} {shown}")
+    from ..monitor.known import stats_tables
+
+    _show(*stats_tables(name, found))
 
 
 @click.command(cls=SectionedCommand)
@@ -64,11 +65,12 @@ def best(operation: str, limit: int, code: bool, as_json: bool, **given: Any) ->
         return
     if not found:
         click.echo(f"no correct kernel of {name} yet: backendbench-vllm run --operations {name}")
-    for place, kernel in enumerate(found, 1):
-        interval = f"[{kernel['speedup_low']:.3f}, {kernel['speedup_high']:.3f}]"
-        click.echo(f"{place}. {kernel['speedup']:.3f}x {interval} {kernel['hash'][:16]} {kernel['device']}")
-        if code:
-            click.echo(f"\n{kernel['code'].rstrip()}\n")
+        return
+    from ..monitor.known import best_table
+
+    _show(best_table(name, found))
+    for place, kernel in enumerate(found, 1) if code else ():
+        click.echo(f"\n# {place}. {kernel['hash']}\n{kernel['code'].rstrip()}")
 
 
 @click.command(cls=SectionedCommand)
@@ -118,6 +120,15 @@ def export(
     for name, reason in left_out.items():
         click.echo(f"left out {name}: {reason}", err=True)
     return 0 if written else 1
+
+
+def _show(*tables: Table) -> None:
+    from ..monitor.screen import console
+    from ..monitor.table import drawn
+
+    target = console(sys.stdout)
+    for table in tables:
+        target.print(drawn(table))
 
 
 def canonical(operation: str, store: KernelStore) -> str:

@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ..config import ConfigError, StoreConfig
 from .options import SectionedCommand, resolved, settings
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ..monitor.overview import Overview
+
 WAIT_PAUSE_SECONDS = 0.5
+WATCH_PAUSE_SECONDS = 2.0
+"""Between two looks of ``status --watch``: a handful of commands to Redis each."""
+
+
+@click.command(cls=SectionedCommand)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one object a line.")
+@click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
+@settings(StoreConfig)
+def status(as_json: bool, watch: bool, **given: Any) -> None:
+    """Queues, workers, runs and their rates now.
+
+    \b
+      backendbench-vllm status
+      backendbench-vllm status --watch
+      backendbench-vllm status --redis-host 10.0.0.100 --json
+    """
+    from ..monitor.overview import read
+    from ..state.connection import connect
+    from .store_access import opened
+
+    config = resolved(StoreConfig, given)
+    with opened(config) as used, connect(used.url) as client:
+        if watch and not as_json and sys.stdout.isatty():
+            _watch_on_terminal(lambda: read(client))
+        while True:
+            _print(read(client), as_json, indent=None if watch else 2)
+            if not watch:
+                return
+            time.sleep(WATCH_PAUSE_SECONDS)
+
+
+def _watch_on_terminal(look: Callable[[], Overview]) -> NoReturn:
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(_drawn(look()), console=Console(highlight=False), screen=True, auto_refresh=False) as live:
+        while True:
+            time.sleep(WATCH_PAUSE_SECONDS)
+            live.update(_drawn(look()), refresh=True)
+
+
+def _print(seen: Overview, as_json: bool, indent: int | None) -> None:
+    from ..monitor.screen import console
+
+    if as_json:
+        click.echo(json.dumps(seen.plain(), indent=indent))
+        return
+    console(sys.stdout).print(_drawn(seen))
+
+
+def _drawn(seen: Overview) -> RenderableType:
+    from rich.console import Group
+
+    from ..monitor.overview import tables
+    from ..monitor.table import drawn
+
+    return Group(*(drawn(table) for table in tables(seen)))
 
 
 @click.command(cls=SectionedCommand)

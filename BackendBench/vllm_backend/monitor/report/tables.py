@@ -8,36 +8,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from .. import words
+from ..table import Column, Table, columns
 from .model import Cost, OperationReport, Report
 
 FEW_OPERATIONS = 4
 """Operations named behind a failure class; more make a line that nobody reads."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column. Numbers are aligned to the right."""
-
-    name: str
-    number: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts, ready to show."""
-
-    key: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
-    brief: bool = True
-    emphasis: frozenset[int] = field(default=frozenset())
-    """Rows that stand out: totals."""
 
 
 def tables(report: Report) -> list[Table]:
@@ -83,8 +61,8 @@ def summary(report: Report) -> Table:
         ("first faster than eager", words.seconds(report.first_faster_after), "of work after the start"),
         ("time at work", words.seconds(report.work_seconds), _work(report)),
     ]
-    columns = (Column("candidates", number=False), Column("number"), Column("", number=False))
-    return Table("summary", "Candidates", columns, tuple(rows))
+    heads = (Column("candidates", number=False), Column("number"), Column("", number=False))
+    return Table("summary", "Candidates", heads, tuple(rows))
 
 
 def operations(report: Report) -> Table:
@@ -93,13 +71,13 @@ def operations(report: Report) -> Table:
         "generated", "duplicates", "unusable", "evaluated", "correct", "faster", "first correct", "first faster",
         "best speedup", "95 % interval",
     )  # fmt: skip
-    columns = (Column("operation", number=False), *map(Column, names), Column("against eager", number=False))
+    heads = columns("operation", *names, last="against eager")
     note = (
         "Best speedup: eager time over kernel time, geometric mean over the workloads, of this run's best kernel. "
         "The interval is that of this one measurement; faster or slower is said only when all of it lies on one "
         "side of 1."
     )
-    return Table("operations", "Operations", columns, tuple(_operation(o) for o in report.operations), note)
+    return Table("operations", "Operations", heads, tuple(_operation(o) for o in report.operations), note)
 
 
 def workloads(report: Report) -> Table:
@@ -114,7 +92,7 @@ def workloads(report: Report) -> Table:
         "TFLOP/s",
         "of the roofline",
     )
-    columns = (Column("operation", number=False), Column("workload", number=False), *map(Column, names))
+    heads = (Column("operation", number=False), Column("workload", number=False), *map(Column, names))
     rows = [
         (
             one.operation,
@@ -133,7 +111,7 @@ def workloads(report: Report) -> Table:
         for w in one.best.workloads
     ]
     note = "Median time of one call on each side, timed alternately."
-    return Table("workloads", "Best kernels by workload", columns, tuple(rows), note, brief=False)
+    return Table("workloads", "Best kernels by workload", heads, tuple(rows), note, brief=False)
 
 
 def failures(report: Report) -> Table:
@@ -143,13 +121,13 @@ def failures(report: Report) -> Table:
         (words.plain(name), words.count(n), words.share(n, total), _where(name, report.operations))
         for name, n in report.failures.items()
     ]
-    columns = (
+    heads = (
         Column("failure class", number=False),
         Column("kernels"),
         Column("share"),
         Column("", number=False),
     )
-    return Table("failures", "Failures by class", columns, tuple(rows))
+    return Table("failures", "Failures by class", heads, tuple(rows))
 
 
 def unusable(report: Report) -> Table:
@@ -158,8 +136,8 @@ def unusable(report: Report) -> Table:
         (words.plain(name), words.count(n), words.share(n, report.counts.generated))
         for name, n in report.unusable_reasons.items()
     ]
-    columns = (Column("unusable because", number=False), Column("samples"), Column("of the generated"))
-    return Table("unusable", "Unusable samples by reason", columns, tuple(rows), brief=False)
+    heads = (Column("unusable because", number=False), Column("samples"), Column("of the generated"))
+    return Table("unusable", "Unusable samples by reason", heads, tuple(rows), brief=False)
 
 
 def costs(report: Report) -> Table:
@@ -169,7 +147,7 @@ def costs(report: Report) -> Table:
         "tokens / accepted", "generation s / accepted", "GPU s / accepted", "evaluation s / accepted",
         "feedback lag", "largest lag",
     )  # fmt: skip
-    columns = (Column("operation", number=False), *map(Column, names))
+    heads = columns("operation", *names)
     rows = [(o.operation, *_cost(o.cost), *_lag(o)) for o in report.operations]
     rows.append(("all", *_cost(report.cost), *_lag(report)))
     note = (
@@ -179,7 +157,7 @@ def costs(report: Report) -> Table:
         "candidate's prompt and its own verdict, mean."
     )
     return Table(
-        "costs", "Cost", columns, tuple(rows), note, emphasis=frozenset({len(rows) - 1})
+        "costs", "Cost", heads, tuple(rows), note, emphasis=frozenset({len(rows) - 1})
     )  # fmt: skip
 
 
@@ -195,15 +173,15 @@ def stages(report: Report) -> Table:
         )
         for name, spent in report.stage_seconds.items()
     ]
-    columns = (Column("stage", number=False), Column("seconds"), Column("share"), Column("s / evaluated"))
+    heads = (Column("stage", number=False), Column("seconds"), Column("share"), Column("s / evaluated"))
     note = "Wall seconds summed over candidates. wait: for other candidates to leave the device alone."
-    return Table("stages", "Where evaluation time went", columns, tuple(rows), note)
+    return Table("stages", "Where evaluation time went", heads, tuple(rows), note)
 
 
 def deaths(report: Report) -> Table:
     """Workers that died."""
     rows = [(d.worker, str(d.code), words.seconds(d.after), words.count(d.returned)) for d in report.deaths]
-    columns = (
+    heads = (
         Column("worker that died", number=False),
         Column("exit code"),
         Column("after"),
@@ -212,7 +190,7 @@ def deaths(report: Report) -> Table:
     note = (
         "Each was started again unless it kept dying or the run was ending. 128 and more: killed by a signal."
     )
-    return Table("deaths", "Restarts", columns, tuple(rows), note)
+    return Table("deaths", "Restarts", heads, tuple(rows), note)
 
 
 def conditions(report: Report) -> Table:
@@ -233,14 +211,14 @@ def conditions(report: Report) -> Table:
         rows.append(("versions", ", ".join(f"{name} {value}" for name, value in device.versions.items())))
     if not report.devices:
         rows.append(("device", "nothing was judged"))
-    columns = (Column("conditions", number=False), Column("", number=False))
-    return Table("conditions", "Conditions", columns, tuple(rows))
+    heads = (Column("conditions", number=False), Column("", number=False))
+    return Table("conditions", "Conditions", heads, tuple(rows))
 
 
 def settings(report: Report) -> Table:
     """The settings as resolved."""
-    columns = (Column("setting", number=False), Column("value", number=False))
-    return Table("settings", "Settings", columns, tuple(_flat(report.settings)), brief=False)
+    heads = (Column("setting", number=False), Column("value", number=False))
+    return Table("settings", "Settings", heads, tuple(_flat(report.settings)), brief=False)
 
 
 # -- cells -------------------------------------------------------------------------------------------------------
