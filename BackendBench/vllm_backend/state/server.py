@@ -165,7 +165,7 @@ class PrivateServer:
         if orphan is None:
             return False
         self.port = port
-        if self._wanted_port in (None, port) and self._answers(patience=START_SECONDS):
+        if self._wanted_port in (None, port) and self._answers_while(orphan):
             self._process = orphan
             return True
         _end(orphan, terminate=True)
@@ -226,28 +226,32 @@ class PrivateServer:
         text = "\n".join(lines[-20:])
         if "Address already in use" in text:
             raise PortTaken(f"port {self.port} on {LOOPBACK} is already taken: give another --redis-port")
-        last = lines[-1].strip() if lines else "no log"
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no log")
         raise ServerError(f"Redis ended as soon as it was started ({last}): see {self.log_file}")
 
-    def _answers(self, patience: float = 0.0) -> bool:
-        """Whether our own server answers: the password is proof. ``patience``: seconds to load its data."""
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                with connect(self.url, retries=0, socket_timeout=2.0) as client:
-                    return bool(client.ping())
-            except redis.RedisError:
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(0.05)
+    def _answers_while(self, process: psutil.Process) -> bool:
+        """Whether it answers, with patience while it loads its data and none once it died."""
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if not _is_alive(process) or time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def _answers(self) -> bool:
+        """Whether our own server answers: the password is proof."""
+        try:
+            with connect(self.url, retries=0, socket_timeout=2.0) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
 
     def _orphan(self) -> psutil.Process | None:
         """The live server of this directory. A pid alone proves nothing: numbers are used again."""
         try:
             process = psutil.Process(int((self.directory / "redis.pid").read_text()))
             ours = Path(process.cwd()) == self.directory and "server" in Path(process.exe()).name
-            alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-            return process if ours and alive else None
+            return process if ours and _is_alive(process) else None
         except (OSError, ValueError, psutil.Error):
             return None
 
@@ -269,6 +273,12 @@ class PrivateServer:
         # A forked child inherits the registration, not the server.
         if os.getpid() == owner:
             self.stop()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _end(process: psutil.Process, *, terminate: bool = False) -> None:
