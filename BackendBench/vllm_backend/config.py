@@ -29,8 +29,10 @@ from .state.task import Dsl, Target
 PREFIX = "BACKENDBENCH_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 DEFAULT_OPERATIONS = "relu,add,mul,sigmoid,matmul,softmax,layer_norm"
-NOT_SETTINGS = {("judge", "target"), ("judge", "device_index"), ("judge", "gpu_gate"), ("judge", "seed")}
-"""Fields of JudgeSettings that are decided, not set: by --target, by the layout, by the system's entropy."""
+NOT_SETTINGS = {
+    ("judge", "target"), ("judge", "device_index"), ("judge", "gpu_gate"), ("judge", "seed"), ("judge", "skip_screen"),
+}  # fmt: skip
+"""Fields of JudgeSettings that are decided, not set: by --target, by the layout, by the system's entropy, by tests."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -1,6 +1,6 @@
 """Claims against the judge's own clock."""
 
-from BackendBench.vllm_backend.evaluation.clock_check import TimedBlock, tampered
+from BackendBench.vllm_backend.evaluation.clock_check import TimedBlock, believed, tampered
 
 EAGER = [TimedBlock([1000.0] * 4, 4800.0)] * 5
 
@@ -25,4 +25,18 @@ def test_more_than_the_wall_is_no_honest_claim_either():
 
 def test_one_slow_wake_up_accuses_nobody():
     blocks = [TimedBlock([500.0] * 4, 2700.0)] * 6 + [TimedBlock([500.0] * 4, 50_000.0)]
+    assert tampered(EAGER[:1] * 7, blocks) == ""
+
+
+def test_a_lie_in_some_pairs_drops_these_pairs():
+    honest, lie = TimedBlock([900.0] * 4, 4400.0), TimedBlock([100.0] * 4, 4400.0)
+    blocks = [honest, lie, honest, honest, lie]
     assert tampered(EAGER, blocks) == ""
+    assert believed(EAGER, blocks) == [True, False, True, True, False]
+
+
+def test_waiting_for_a_busy_core_is_not_held_against_the_candidate():
+    waited = TimedBlock([500.0] * 4, 50_000.0, cpu=2600.0)
+    worked = TimedBlock([500.0] * 4, 50_000.0, cpu=90_000.0)
+    assert tampered(EAGER, [waited] * 5) == ""
+    assert tampered(EAGER, [worked] * 5)

@@ -57,3 +57,9 @@ def test_the_mean_over_workloads_is_geometric_and_its_interval_holds_it():
     assert speedup == pytest.approx(1.0)
     assert 0.9 < low < 1.0 < high < 1.1
     assert high / low < one.high / one.low  # two measurements know more than one
+
+
+def test_doing_a_whole_block_in_its_first_call_gains_nothing():
+    honest = [Pair([100.0] * 4, [100.0] * 4)] * 5
+    ahead = [Pair([100.0] * 4, [397.0, 1.0, 1.0, 1.0])] * 5
+    assert interval.estimate(ahead).speedup == pytest.approx(interval.estimate(honest).speedup)

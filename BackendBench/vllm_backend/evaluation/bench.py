@@ -18,6 +18,8 @@ from . import calls, shared_calls
 BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
 """Length of an eager block. CPU: long against the scheduler's wake-ups (50 us). GPU: a few dozen short kernels."""
 MOST_CALLS = {"cpu": 8, "cuda": 16}
+LEAST_CALLS = 2
+"""A buffer that serves for every answer shows only where a block has two of them."""
 BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
 """Inputs and outputs of one block; every call of a block has its own."""
 BASES = 2
@@ -60,7 +62,7 @@ def block_size(target: str, eager_us: float, call_bytes: int) -> int:
     """Calls in a block."""
     by_time = round(BLOCK_US[target] / max(eager_us, 1.0))
     by_memory = BLOCK_BYTES[target] // max(call_bytes, 1)
-    return max(1, min(MOST_CALLS[target], by_time, by_memory))
+    return max(LEAST_CALLS, min(MOST_CALLS[target], by_time, by_memory))
 
 
 def prepare(

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import ctypes
 import importlib.util
 import os
 import socket
@@ -29,6 +31,9 @@ from .compute_watch import ComputeWatch
 MESSAGE_LIMIT = 3000
 """Characters of an exception's text that are passed on, half from each end."""
 
+OUTPUT_BYTES = 1 << 20
+"""A kernel may print a little while it is debugged; what floods its output is broken."""
+
 _clock = time.perf_counter_ns  # bound before any candidate code exists
 
 
@@ -41,6 +46,8 @@ class Harness:
         self._device = torch.device("cpu")
         self._arenas: dict[str, torch.Tensor] = {}
         self._flush: torch.Tensor | None = None
+        self._threads = _thread._count() - self._threads
+        """Python threads before there was a candidate."""
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
             "setup": self._setup,
             "load": self._load,
@@ -63,6 +70,7 @@ class Harness:
                 reply = self._handlers[request["do"]](request, descriptors)
             except BaseException as error:  # SystemExit and KeyboardInterrupt are the candidate's too
                 reply = {"failure": describe(error)}
+            reply = _flooded() or reply
             reply["id"] = request["id"]
             wire.send(self._sock, reply)
 
@@ -137,14 +145,20 @@ class Harness:
                 self._synchronize()
             except BaseException as error:
                 return {"failure": describe(error), "failed_at": index, "results": []}
-        return {"results": self._deliver(request, results), "computed": sorted(watch.calls)}
+        delivered = self._deliver(request, results)
+        return {
+            "results": delivered,
+            "computed": sorted(watch.calls),
+            "threads": _thread._count() - self._threads,
+        }
 
     def _block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Timed calls: the arguments are ready, the outputs are kept, the copies come after the last call."""
         prepared = self._prepare(request)
         timed = self._timed_cuda if self._device.type == "cuda" else self._timed_cpu
         results, times = timed(prepared, request.get("flush_bytes", 0))
-        return {"results": self._deliver(request, results), "times_us": times}
+        threads = _thread._count()
+        return {"results": self._deliver(request, results), "times_us": times, "threads": threads}
 
     def _timed_cpu(self, prepared: list[calls.Call], _: int) -> tuple[list[Any], list[float]]:
         results, times = [], []
@@ -177,34 +191,39 @@ class Harness:
     def _deliver(self, request: dict[str, Any], results: list[Any]) -> list[dict[str, Any]]:
         """Copy what fits its place into the judge's memory; describe everything."""
         replies: list[dict[str, Any]] = []
-        seen: list[tuple[int, int]] = []
+        spans: list[tuple[int, int]] = []
         for item, result in zip(request["calls"], results, strict=True):
             outputs = calls.leaves(result)
-            if outputs is None:
+            if outputs is None or len(outputs) != len(item["out"]):
                 replies.append({"structure": _kind(result), "outputs": []})
                 continue
-            places = [calls.Place.from_json(p) for p in item["out"]]
-            described = [self._describe(t, seen) for t in outputs]
-            if len(outputs) == len(places):
-                for tensor, place in zip(outputs, places, strict=True):
-                    self._copy_out(tensor, place)
-            replies.append({"structure": "tensors", "outputs": described})
+            spans += [_memory(tensor) for tensor in outputs]
+            for tensor, place in zip(outputs, item["out"], strict=True):
+                self._copy_out(tensor, calls.Place.from_json(place))
+            replies.append({"structure": "tensors", "outputs": [self._describe(t) for t in outputs]})
+        shared = iter(_shared(spans))
+        for described in (output for reply in replies for output in reply["outputs"]):
+            described["aliases_output"] = next(shared)
         self._synchronize()
         return replies
 
     def _copy_out(self, tensor: torch.Tensor, place: calls.Place) -> None:
         same_shape = tuple(tensor.shape) == place.shape
-        if same_shape and calls.dtype_name(tensor.dtype) == place.dtype and tensor.device == self._device:
-            calls.view(self._arenas["out"], place).copy_(tensor)
+        if not same_shape or calls.dtype_name(tensor.dtype) != place.dtype or tensor.device != self._device:
+            return
+        mine = calls.view(self._arenas["out"], place)
+        if self._device.type == "cpu" and tensor.is_contiguous() and type(tensor) is torch.Tensor:
+            # On one thread: torch's pool and Numba's would fight for the cores, and the copy must cost both sides
+            # of a timing the same.
+            ctypes.memmove(mine.data_ptr(), tensor.data_ptr(), tensor.numel() * tensor.element_size())
+        else:
+            mine.copy_(tensor)
 
-    def _describe(self, tensor: torch.Tensor, seen: list[tuple[int, int]]) -> dict[str, Any]:
+    def _describe(self, tensor: torch.Tensor) -> dict[str, Any]:
         memory = self._arenas["in"]
-        start = tensor.data_ptr()
-        end = start + calls.span(tensor.shape, tensor.stride()) * tensor.element_size()
+        start, end = _memory(tensor)
         inputs = memory.data_ptr()
         alias = start < inputs + memory.numel() and end > inputs and end > start
-        shared = any(start < e and end > s for s, e in seen if e > s and end > start)
-        seen.append((start, end))
         return {
             "shape": list(tensor.shape),
             "dtype": calls.dtype_name(tensor.dtype),
@@ -212,8 +231,33 @@ class Harness:
             "device": tensor.device.type,
             "plain": type(tensor) is torch.Tensor,
             "aliases_input": alias,
-            "aliases_output": shared,
         }
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, int]:
+    """First address and the one after the last."""
+    start = tensor.data_ptr()
+    return start, start + calls.span(tensor.shape, tensor.stride()) * tensor.element_size()
+
+
+def _shared(spans: list[tuple[int, int]]) -> list[bool]:
+    """For every span of memory whether another one overlaps it."""
+    return [
+        any(s < e2 and s2 < e for other, (s2, e2) in enumerate(spans) if other != index and e2 > s2 and e > s)
+        for index, (s, e) in enumerate(spans)
+    ]
+
+
+def _flooded() -> dict[str, Any] | None:
+    """A failure where the candidate's output, a file in memory, has grown out of all proportion."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    written = os.fstat(1).st_size
+    if written <= OUTPUT_BYTES:
+        return None
+    return {
+        "failure": {"type": "OutputFlood", "message": f"printed {written} bytes; a kernel prints nothing"}
+    }
 
 
 def _kind(result: Any) -> str:

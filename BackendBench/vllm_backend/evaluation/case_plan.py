@@ -2,7 +2,8 @@
 
 - Made once per operation and seed on the judge's device; the seed is secret and changes (see judge.py).
 - The first chunk is small, so that most wrong candidates fail after a few calls.
-- A repeat chunk sends other values of the same shapes to the same addresses: whoever caches, answers stale.
+- A repeat chunk sends other values of the same shapes, each twice: whoever caches, answers stale; whoever has one
+  buffer for all answers, shares it between two of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from . import calls, shared_calls
 FIRST_CHUNK = 3
 """Cases; enough to fail nearly every wrong kernel."""
 REPEATED = 6
-"""Cases that are called again with other values."""
+"""Cases that are called again, twice, with other values."""
 CHUNK_BYTES = 64 << 20
 """Inputs and outputs that travel in one request."""
 
@@ -74,7 +75,7 @@ def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
     if not first:
         raise ValueError(f"no case of {operation.name} can be judged on {device.type}: {left_out[:3]}")
     wanted = {case.name for case, _ in first[:REPEATED]}
-    again = [c for c in operation.make_cases(device, seed + 1) if c.name in wanted]
+    again = [c for shift in (1, 2) for c in operation.make_cases(device, seed + shift) if c.name in wanted]
     groups = [first[:FIRST_CHUNK], _checked(operation, again, []), *_by_size(first[FIRST_CHUNK:])]
     return CasePlan(operation, [_chunk(g) for g in groups if g], left_out)
 

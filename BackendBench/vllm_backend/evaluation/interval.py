@@ -1,7 +1,8 @@
 """From timed blocks to a speedup with an interval, and whether more blocks are worth the device's time.
 
 - Pure arithmetic. A *pair* is one block of eager and one block of the candidate, timed one after the other.
-- speedup = median of all eager calls / median of all candidate calls.
+- speedup = median of eager's blocks / median of the candidate's blocks, a block counting as the mean of its calls:
+  whoever does the work of a block in its first call gains nothing by the others being short.
 - The interval is a t-interval of the logarithms of the pairs' own ratios, widened to hold the point estimate:
   drifts of clock and temperature are common to both halves of a pair and cancel.
 - Screening may stop early; what is reported of a winner comes from a run of fixed length (no optional stopping).
@@ -56,10 +57,10 @@ def estimate(pairs: Sequence[Pair], confidence: float = CONFIDENCE) -> Ratio:
     """The ratio that these pairs support. Raises ValueError for fewer than two pairs."""
     if len(pairs) < 2:
         raise ValueError("an interval needs at least two pairs")
-    eager = statistics.median(t for p in pairs for t in p.eager)
-    candidate = statistics.median(t for p in pairs for t in p.candidate)
+    eager = statistics.median(statistics.fmean(p.eager) for p in pairs)
+    candidate = statistics.median(statistics.fmean(p.candidate) for p in pairs)
     speedup = eager / candidate
-    logs = [math.log(statistics.median(p.eager) / statistics.median(p.candidate)) for p in pairs]
+    logs = [math.log(statistics.fmean(p.eager) / statistics.fmean(p.candidate)) for p in pairs]
     centre = statistics.fmean(logs)
     spread = statistics.stdev(logs) / math.sqrt(len(logs))
     margin = student_t(confidence, len(logs) - 1) * spread

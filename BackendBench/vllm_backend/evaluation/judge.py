@@ -25,7 +25,7 @@ from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
-from . import conditions, interval, outputs, roofline
+from . import conditions, interval, leftovers, outputs, roofline
 from .bench import Bench
 from .device_lock import DeviceLock
 from .failure import CandidateFailed, Failure, InfrastructureFault
@@ -37,7 +37,9 @@ from .shared_calls import Buffers
 from .timing_stage import Lane, TimingStage
 from .warm_pool import WarmPool
 
-DOUBTFUL = {ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.PROTOCOL_VIOLATION}
+DOUBTFUL = {
+    ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.PROTOCOL_VIOLATION, ErrorType.CLOCK_TAMPERING,
+}  # fmt: skip
 """Failures that something else on the machine can cause; repeated once in a fresh process."""
 
 
@@ -120,12 +122,13 @@ class Judge:
         function = f"{operation.name}_kernel_impl"
         async with trial.stage("screen"):
             refused = screen(task.code, function, self.settings.allow_library_calls)
-        if refused is not None:
+        if refused is not None and not self.settings.skip_screen:
             return refused
         async with trial.stage("reference"):
             prepared = await self._references.get(operation, self._lock)
         await self._examine(task, function, prepared, trial)
-        if trial.ratios and interval.combine([r for _, r in trial.ratios])[1] > 1.0:
+        confirming = self.settings.timing == "full" and bool(trial.ratios)
+        if confirming and interval.combine([r for _, r in trial.ratios])[1] > 1.0:
             trial.ratios = []
             async with trial.stage("reference"):
                 other = await self._references.get(operation, self._lock, other=True)
@@ -147,6 +150,7 @@ class Judge:
             async with self._lock.shared(), trial.stage(prefix + "correctness"):
                 trial.book(prefix + "wait", time.monotonic() - waited)
                 await self._check(session, buffers, prepared, trial)
+            await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, prepared, trial, prefix)
         finally:
@@ -203,6 +207,7 @@ class Judge:
                 "run", left, calls=chunk.layout.request(), forbidden=prepared.packets
             )
             self._note_library_calls(reply, trial)
+            leftovers.refuse_reported(reply)
             for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
                 failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
                 if failure is not None:
@@ -254,8 +259,10 @@ class Judge:
                 one.close()
 
     async def _measure(self, stage: TimingStage, prepared: Prepared, trial: _Trial, fixed: bool) -> None:
-        for bench in prepared.benches:
-            ratio = await stage.measure(bench, interval.CONFIRM_PAIRS if fixed else None)
+        quick = self.settings.timing == "quick"
+        pairs = interval.CONFIRM_PAIRS if fixed else interval.MIN_PAIRS if quick else None
+        for bench in prepared.benches[:1] if quick else prepared.benches:
+            ratio = await stage.measure(bench, pairs)
             impossible = roofline.impossible(bench.workload, ratio.candidate_us, self.ceilings)
             if impossible:
                 raise CandidateFailed(Failure(ErrorType.FASTER_THAN_PHYSICS, impossible, bench.workload.name))

@@ -45,9 +45,11 @@ class JudgeSettings(BaseModel):
     allow_library_calls: bool = False
     """Accept candidates that let torch compute; they are labelled ``library_call``."""
     timing: Literal["full", "quick", "none"] = "full"
-    """How thoroughly a correct kernel is timed."""
+    """How thoroughly a correct kernel is timed. quick: the first workload, few pairs, winners not confirmed."""
     seed: int | None = None
     """Secret seed of the inputs; None: drawn from the system's entropy."""
+    skip_screen: bool = False
+    """Judge what the screen would refuse: only for tests of the walls behind it, no flag sets it."""
 
 
 class WorkerSettings(BaseModel):

@@ -22,9 +22,9 @@ import torch
 
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
-from . import interval, outputs
+from . import interval, leftovers, outputs
 from .bench import FLUSH_BYTES, Bench
-from .clock_check import TimedBlock, tampered
+from .clock_check import TimedBlock, believed, tampered
 from .failure import CandidateFailed, Failure
 from .session import Session
 from .shared_calls import Buffers, Layout, read
@@ -55,6 +55,11 @@ class Lane:
         """Let it run."""
         if not self.trusted:
             _signal(self.session.pid, signal.SIGCONT)
+
+    def cpu_us(self) -> float | None:
+        """Processor time of the process so far, microseconds; None where a GPU does the work."""
+        used = None if self.on_gpu else leftovers.cpu_ns(self.session.pid)
+        return None if used is None else used / 1e3
 
     def outputs(self, layout: Layout) -> torch.Tensor:
         """The output bytes as they are now. A GPU may still work for a stopped process, so there they are copied;
@@ -111,7 +116,8 @@ class TimingStage:
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise CandidateFailed(Failure(ErrorType.CLOCK_TAMPERING, reason, bench.workload.name))
-        return interval.estimate(record.pairs)
+        trusted = believed(record.eager, record.candidate)
+        return interval.estimate([pair for pair, kept in zip(record.pairs, trusted, strict=True) if kept])
 
     @staticmethod
     def _enough(record: Record, fixed_pairs: int | None, deadline: float) -> bool:
@@ -177,6 +183,7 @@ class TimingStage:
         """One block. The clock stops when the outputs are in the judge's hands, not when they are said to be."""
         lane.session.stage = stage
         self._fill(lane.buffers, bench.layout, sets, indices)
+        used = lane.cpu_us()
         started = time.perf_counter_ns()
         lane.wake()
         reply = await lane.session.request(
@@ -185,7 +192,9 @@ class TimingStage:
         lane.stop()
         produced = lane.outputs(bench.layout)
         wall = (time.perf_counter_ns() - started) / 1e3
-        return _Run(TimedBlock(_times(reply, len(indices)), wall), reply, produced)
+        cpu = None if used is None else (lane.cpu_us() or used) - used
+        leftovers.refuse_reported(reply)
+        return _Run(TimedBlock(_times(reply, len(indices)), wall, cpu), reply, produced)
 
     @staticmethod
     def _fill(buffers: Buffers, layout: Layout, sets: list[list[torch.Tensor]], indices: list[int]) -> None:
