@@ -119,12 +119,14 @@ def test_a_failed_engine_is_started_until_it_works(tmp_path: Path, monkeypatch: 
         keeper, _ = kept(engine, tmp_path, [], "GPU-1")
         await keeper.start()
         engine.fails = 3  # its second and third start
-        keeper.restart()
-        keeper.restart()
+        keeper.restart(1)
+        keeper.restart(1)
         assert not keeper.ready
         while not keeper.ready:
             await asyncio.sleep(0.001)
         assert engine.starts == 4, "two failures seen at once are one restart"
+        keeper.restart(1)
+        assert keeper.ready, "what failed was the engine before"
         await keeper.close()
 
     asyncio.run(run())
@@ -136,7 +138,7 @@ def test_while_it_is_away_the_gpu_is_free_for_timing(tmp_path: Path, monkeypatch
     async def run() -> None:
         keeper, _ = kept(Counter(), tmp_path, [], "GPU-1")
         await keeper.start()
-        keeper.restart()
+        keeper.restart(keeper.epoch)
         async with JudgeGate("GPU-1", tmp_path).exclusive():
             assert not keeper.ready
         await keeper.close()
@@ -154,7 +156,7 @@ def test_an_engine_that_stays_away_ends_the_worker(tmp_path: Path, monkeypatch: 
         keeper, _ = kept(engine, tmp_path, ended)
         await keeper.start()
         engine.fails = 100
-        keeper.restart()
+        keeper.restart(keeper.epoch)
         while not ended:
             await asyncio.sleep(0.001)
         assert isinstance(ended[0].exception(), EngineError)

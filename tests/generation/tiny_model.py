@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-CONTEXT = 1024
+CONTEXT = 4096
 VOCABULARY = 512
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

@@ -46,6 +46,8 @@ class EngineKeeper:
         self._turns: asyncio.Task[None] | None = None
         self.ready = False
         """Whether the engine takes work."""
+        self.epoch = 0
+        """Starts that succeeded."""
         self.pauses = 0
         """Turns given to a judge so far."""
 
@@ -59,11 +61,12 @@ class EngineKeeper:
         if self._gate.shared:
             self._turns = asyncio.ensure_future(self._keep_turns())
             self._turns.add_done_callback(self._on_end)
+        self.epoch += 1
         self.ready = True
 
-    def restart(self) -> None:
-        """The engine failed. Returns at once."""
-        if self._restarting is None or self._restarting.done():
+    def restart(self, epoch: int) -> None:
+        """The engine of that epoch failed; nothing happens when it was started again since. Returns at once."""
+        if epoch == self.epoch and (self._restarting is None or self._restarting.done()):
             self.ready = False
             self._restarting = asyncio.ensure_future(self._start_again())
             self._restarting.add_done_callback(self._on_end)
@@ -116,7 +119,7 @@ class EngineKeeper:
                     self._clock.resume(began)
             except EngineError as error:
                 log.warning("engine_failed", reason=str(error))
-                self.restart()
+                self.restart(self.epoch)
                 return
 
     async def _yield(self) -> None:

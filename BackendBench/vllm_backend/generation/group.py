@@ -25,7 +25,7 @@ from ..state.intake import candidate_id, record_unusable, submit_candidate
 from ..state.scripts import ScriptCall
 from ..state.source import source_hash
 from ..state.task import EvaluationTask, GenerationTask
-from .engines.base import Engine, EngineConfigError, PromptError, Sample, SamplingParameters
+from .engines.base import Engine, EngineConfigError, EngineError, PromptError, Sample, SamplingParameters
 from .extraction import Unusable, extract
 from .operation_view import OperationView
 from .prompts import compose_prompt
@@ -104,6 +104,8 @@ async def _sample(
                 group.tokens += sample.tokens
     finally:
         tools.clock.drop(time.monotonic(), left)
+    if group.missing and not group.abort_reason:  # it was closed under way, because another group saw it fail
+        raise EngineError("the engine ended before the group did")
 
 
 async def _submit(

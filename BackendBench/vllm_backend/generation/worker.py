@@ -103,6 +103,7 @@ class GenerationWorker:
             helper.add_done_callback(self._helper_ended)
         try:
             await self._until_left(self._keeper.start())
+            await self._patiently(self._look)  # before the first claim: evaluation may be behind already
             await self._claim_until_told()
             await self._finish()
         finally:
@@ -158,7 +159,7 @@ class GenerationWorker:
 
     # -- one group ---------------------------------------------------------------------------------------
     async def _work(self, group: Group) -> None:
-        task, started = group.task, time.monotonic()
+        task, started, epoch = group.task, time.monotonic(), self._keeper.epoch
         try:
             group.missing = await self._patiently(lambda: self._not_submitted(task))
             if await self._patiently(lambda: self._is_closed(task)):
@@ -173,7 +174,7 @@ class GenerationWorker:
         except EngineError as error:
             log.warning("engine_failed", group=task.id, reason=str(error), missing=len(group.missing))
             await self._release(group, fault=True)
-            self._keeper.restart()
+            self._keeper.restart(epoch)
             return
         except (ValueError, LookupError) as error:  # a policy or an operation that this installation lacks
             log.error("group_not_understood", group=task.id, reason=str(error))
@@ -247,8 +248,16 @@ class GenerationWorker:
                 eval_depth=depth,
                 verdicts_per_second=round(rate, 2),
             )
-        for group, _ in list(self._groups.values()):
-            if not group.abort_reason and await self._is_closed(group.task):
+        await self._abort_closed()
+
+    async def _abort_closed(self) -> None:
+        """One round trip, however many groups are in flight."""
+        active = [group for group, _ in self._groups.values() if not group.abort_reason]
+        pipeline = self._redis.pipeline(transaction=False)
+        for group in active:
+            pipeline.hget(Keys.run_stats(group.task.run, group.task.operation), CLOSED_FIELD)
+        for group, closed in zip(active, await pipeline.execute(), strict=True):
+            if closed == "1":
                 await self._abort(group, "closed")
 
     async def _evaluators(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import multiprocessing
 import os
@@ -208,6 +209,9 @@ class VllmEngine(Engine):
         engine, self._engine, self._tokenizer = self._engine, None, None
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
+            multiprocessing.active_children()  # takes leave of those that ended
+            del engine
+            gc.collect()  # its finaliser must not run while the interpreter ends: vLLM's modules are gone by then
 
     # -- starting ----------------------------------------------------------------------------------------
     def _build(self) -> Any:
