@@ -12,6 +12,7 @@ import errno
 from typing import Any
 
 from . import syscalls
+from .spec import SandboxSpec
 
 REFUSED = (
     # other processes' memory, descriptors and fate
@@ -38,6 +39,12 @@ NAMESPACE_FLAGS = (
     syscalls.CLONE_NEWNET, 0x02000000,
 )  # fmt: skip
 CLONE_THREAD = 0x00010000
+FAMILIES = 64
+"""Socket families that any Linux knows: 46 so far."""
+AF_UNIX = 1
+DRIVER_CALLS = {"bind", "listen"}
+"""CUDA does not start where it cannot make, bind and listen on a socket of AF_UNIX (seen with driver 580); it needs no
+other family and connects to nobody, so ``connect`` and ``accept`` stay refused."""
 
 
 def available() -> str:
@@ -49,18 +56,21 @@ def available() -> str:
     return ""
 
 
-def install(may_fork: bool) -> None:
+def install(spec: SandboxSpec) -> None:
     """Filter this process and all that it starts. Raises OSError, RuntimeError."""
     import pyseccomp as seccomp
 
     rules = seccomp.SyscallFilter(defaction=seccomp.ALLOW)
-    for name in REFUSED:
+    driver = spec.target == "cuda"
+    for name in sorted(set(REFUSED) - (DRIVER_CALLS if driver else set())):
         _add(rules, seccomp.ERRNO(errno.EPERM), name)
     _add(rules, seccomp.ERRNO(errno.ENOSYS), "clone3")
-    _add(rules, seccomp.ERRNO(errno.EPERM), "socket")  # socketpair, which needs no peer, stays
+    for family in range(FAMILIES):  # socketpair, which needs no peer, stays
+        if not (driver and family == AF_UNIX):
+            _add(rules, seccomp.ERRNO(errno.EPERM), "socket", seccomp.Arg(0, seccomp.EQ, family))
     for flag in NAMESPACE_FLAGS:
         _add(rules, seccomp.ERRNO(errno.EPERM), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, flag, flag))
-    if not may_fork:
+    if not spec.may_fork:
         for name in ("fork", "vfork", "execve", "execveat"):
             _add(rules, seccomp.ERRNO(errno.EPERM), name)
         _add(rules, seccomp.ERRNO(errno.EPERM), "clone", seccomp.Arg(0, seccomp.MASKED_EQ, CLONE_THREAD, 0))

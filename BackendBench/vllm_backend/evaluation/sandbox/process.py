@@ -131,7 +131,7 @@ def _candidate(spec: SandboxSpec, readable: list[str], writing: int, main: Calla
         if "landlock" in spec.layers:
             landlock.restrict(readable, _writable(spec))
         if "seccomp" in spec.layers:
-            filter.install(spec.may_fork)
+            filter.install(spec)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # not traced, its /proc entries belong to nobody
     except BaseException as error:
         _tell(writing, error)

@@ -80,10 +80,11 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
         _show(path)
     _devices(spec)
     os.mkdir("/new/proc")
-    # Before the old root goes: the kernel allows a new /proc only to who sees a whole one.
-    syscalls.mount("proc", "/new/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     os.mkdir("/new/tmp")
     syscalls.make_read_only("/new")
+    # Before the old root goes: the kernel allows a new /proc only to who sees a whole one. Writable: the CUDA driver
+    # names its threads there.
+    syscalls.mount("proc", "/new/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     private = syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("tmpfs", "/new/tmp", "tmpfs", private, f"mode=0700,size={spec.tmp_bytes}")
     syscalls.mount("tmpfs", "/new/dev/shm", "tmpfs", private, f"mode=0700,size={SHM_BYTES}")
