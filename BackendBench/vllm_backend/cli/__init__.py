@@ -25,7 +25,7 @@ COMMANDS = {
     "best": ("kernels", "The best kernels of an operation."),
     "export": ("kernels", "Write the best kernels as files for BackendBench."),
     "report": ("report", "Write and print the report of a run again."),
-    "operations": ("kernels", "Names of all operations."),
+    "operations": ("operations", "Names of all operations."),
     "worker": ("worker", "One worker by hand, on any machine that reaches Redis."),
     "doctor": ("doctor", "What this machine has, what is missing, and how to mend it."),
 }

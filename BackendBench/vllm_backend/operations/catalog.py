@@ -37,7 +37,7 @@ def resolve(name: str) -> Operation:
     found = _traced_keys()
     for key in spelling.spellings(wanted):
         if key in found:
-            return _traced(found[key])
+            return _wellknown(found[key]) if found[key] in wellknown.by_name() else _traced(found[key])
     raise UnknownOperation(_unknown(wanted))
 
 
@@ -78,10 +78,27 @@ def _from_file(wanted: str) -> Operation:
 
 
 def _unknown(wanted: str) -> str:
+    known = _left_out(wanted)
+    if known is not None:
+        why = f"{known.outcome.value} ({known.reason})" if known.reason else known.outcome.value
+        return f"operation {wanted[:80]!r} is not one overload that can be judged: {why}"
     close = spelling.nearest(wanted, [*_table_keys(), *_groups(), *_traced_keys()])
-    shown = list(dict.fromkeys(_canonical(c) for c in close))
-    hint = f"did you mean {', '.join(shown)}?" if shown else "backendbench-vllm operations lists all names"
+    shown = {_canonical(c): _canonical(c) if _is_spelling(c) else c for c in reversed(close)}
+    near = ", ".join(reversed(shown.values()))
+    hint = f"did you mean {near}?" if shown else "backendbench-vllm operations lists all names"
     return f"unknown operation {wanted[:80]!r}: {hint}"
+
+
+def _left_out(wanted: str) -> Traced | None:
+    """The OpInfo of that name, where no operation has been made of it."""
+    keys = set(spelling.spellings(wanted))
+    left = (t for t in trace_cache.traced() if not t.overload)
+    return next((t for t in left if keys & set(spelling.spellings(t.name))), None)
+
+
+def _is_spelling(key: str) -> bool:
+    """Whether a key is its operation's own name written otherwise, rather than an alias."""
+    return spelling.squeezed(key) == spelling.squeezed(_canonical(key))
 
 
 def _canonical(key: str) -> str:
@@ -140,10 +157,10 @@ def _preferred(members: list[Traced]) -> list[Traced]:
 
 def _name_of(overload: str, members: list[Traced], taken: Mapping[str, object]) -> str:
     """The shortest of its OpInfos' names that is free, else the overload's."""
-    short = [
-        spelling.identifier(m.name.removeprefix("nn.functional.").removeprefix("torch.")) for m in members
+    short = [spelling.identifier(spelling.bare(m.name)) for m in members]
+    variants = [
+        f"{s}_{spelling.identifier(m.variant)}" for s, m in zip(short, members, strict=True) if m.variant
     ]
-    variants = [spelling.identifier(f"{m.name.removeprefix('nn.functional.')}_{m.variant}") for m in members]
     plain = [n for n in short if not n.startswith("__")]
     packet, _, which = overload.partition(".")
     choices = [*sorted(plain, key=lambda n: (n != packet, len(n), n)), *variants, f"{packet}_{which}", *short]
@@ -153,14 +170,25 @@ def _name_of(overload: str, members: list[Traced], taken: Mapping[str, object]) 
 
 @functools.cache
 def _traced_keys() -> Mapping[str, str]:
+    """Every spelling that only the trace knows -> canonical name; also of OpInfos that the table covers."""
     keys = {name: name for name in _groups()}
     for name, members in _groups().items():
         for alias in (members[0].overload, members[0].overload.split(".")[0]):
             _add(keys, alias, name)
         for member in members:
-            for alias in (member.name, f"{member.name}_{member.variant}", *member.aliases):
-                _add(keys, alias.strip("_") if member.variant == "" and alias.endswith("_") else alias, name)
+            for alias in (*_names_of(member), *member.aliases):
+                _add(keys, alias, name)
+    for traced in trace_cache.traced():
+        known = next(
+            (_table_keys()[k] for k in spelling.spellings(traced.overload) if k in _table_keys()), None
+        )
+        for alias in _names_of(traced) if known else ():
+            _add(keys, alias, known or "")
     return MappingProxyType(keys)
+
+
+def _names_of(traced: Traced) -> list[str]:
+    return [traced.name, f"{traced.name}_{traced.variant}"] if traced.variant else [traced.name]
 
 
 @functools.cache
@@ -183,6 +211,7 @@ def _traced(name: str) -> Operation:
         name=name, overload=members[0].overload, signature=signature_of(overload), reference=overload,
         make_cases=cases.for_overload(overload, infos, half),
         make_workloads=workloads.for_overload(overload, infos, half),
+        family=family_of(overload),
         description=f"torch.ops.aten.{members[0].overload}, called as its schema says.",
         overload_signature=str(overload._schema),
     )  # fmt: skip
@@ -193,6 +222,15 @@ def overload_of(name: str) -> torch._ops.OpOverload:
     packet, _, which = name.partition(".")
     found: torch._ops.OpOverload = getattr(getattr(torch.ops.aten, packet), which or "default")
     return found
+
+
+def family_of(overload: torch._ops.OpOverload) -> str:
+    """As torch has tagged it; elementwise means that each output element depends on one element per input."""
+    if torch.Tag.pointwise in overload.tags:
+        tensors = sum("Tensor" in str(a.type) for a in overload._schema.arguments)
+        return "elementwise" if tensors == 1 else "binary"
+    reduction = getattr(torch.Tag, "reduction", None)  # since torch 2.10
+    return "reduction" if reduction in overload.tags else "other"
 
 
 def signature_of(overload: torch._ops.OpOverload) -> str:

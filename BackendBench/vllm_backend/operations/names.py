@@ -12,7 +12,7 @@ import keyword
 import re
 from collections.abc import Iterable
 
-PREFIXES = ("torch.ops.", "aten::", "aten.", "torch.", "nn.functional.", "F.")
+PREFIXES = ("torch.ops.", "ops.aten.", "aten::", "aten.", "torch.", "nn.functional.", "F.")
 FOLDER = re.compile(r"(.*[^_])__([A-Za-z][A-Za-z0-9_]*)")
 """``add__Tensor``: BackendBench's folder name of an overload. Dunders such as ``__radd__`` do not match."""
 
@@ -20,7 +20,7 @@ FOLDER = re.compile(r"(.*[^_])__([A-Za-z][A-Za-z0-9_]*)")
 def spellings(name: str) -> list[str]:
     """Keys under which ``name`` may be known, most literal first."""
     plain = name.strip()
-    stripped = _without_prefixes(plain)
+    stripped = bare(plain)
     forms = [plain, stripped]
     folder = FOLDER.fullmatch(stripped)
     if folder:
@@ -31,7 +31,9 @@ def spellings(name: str) -> list[str]:
     return list(dict.fromkeys(form for form in forms if form))
 
 
-def _without_prefixes(name: str) -> str:
+def bare(name: str) -> str:
+    """Without prefixes that say where a name lives, and without ``.default``."""
+    name = name.removesuffix(".default")
     changed = True
     while changed:
         changed = False
@@ -59,7 +61,7 @@ def identifier(name: str) -> str:
 def nearest(name: str, known: Iterable[str], count: int = 4) -> list[str]:
     """The names that a misspelt one may have meant."""
     names = sorted(set(known))
-    wanted = _without_prefixes(name.strip()).lower()
+    wanted = bare(name.strip()).lower()
     close = difflib.get_close_matches(wanted, names, n=count, cutoff=0.6)
     containing = [n for n in names if len(wanted) >= 3 and wanted in n]
     return list(dict.fromkeys([*close, *containing]))[:count]

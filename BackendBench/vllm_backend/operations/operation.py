@@ -63,7 +63,7 @@ class Operation:
     make_workloads: Callable[[torch.device], Sequence[Workload]]
     """Workloads for this kind of device (a CPU gets fewer tokens than a GPU)."""
     family: str = "other"
-    """elementwise, binary, reduction, normalisation, matmul or other."""
+    """One of families.FAMILIES."""
     description: str = ""
     """What it computes, one or two sentences for the prompt."""
     overload_signature: str = ""

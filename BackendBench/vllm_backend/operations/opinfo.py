@@ -156,6 +156,8 @@ def _examine(info: Any, dtype: torch.dtype) -> tuple[Outcome, str, str]:
                 failure = _one_line(error)
                 continue
             traces.append(calls)
+            if len(calls) > 1:
+                break  # decided
             processed = processed or _is_processed(sample)
         if not traces:
             return Outcome.ERROR, failure or "has no sample inputs", ""
@@ -167,14 +169,14 @@ def _examine(info: Any, dtype: torch.dtype) -> tuple[Outcome, str, str]:
 
 def _one_overload(traces: Sequence[Sequence[Dispatched]]) -> tuple[Outcome, str]:
     lengths = {len(t) for t in traces}
-    names = sorted({str(d.overload) for t in traces for d in t})
+    names = list(dict.fromkeys(_short(d.overload) for t in traces for d in t))
     if lengths == {0}:
         return Outcome.NO_OVERLOAD, "dispatches nothing"
     if lengths != {1}:
         return Outcome.COMPOSITE, ", ".join(names[:6])
     if len(names) > 1:
         return Outcome.SEVERAL_OVERLOADS, ", ".join(names[:6])
-    if not names[0].startswith("aten."):
+    if not str(traces[0][0].overload).startswith("aten."):
         return Outcome.NO_OVERLOAD, f"{names[0]} is not aten's"
     return Outcome.MAPPED, ""
 
@@ -195,6 +197,8 @@ def _judgeable(calls: Sequence[Dispatched], processed: bool) -> tuple[Outcome, s
         return Outcome.UNDETERMINED, "returns uninitialised memory"
     if processed:
         return Outcome.UNDETERMINED, "OpInfo compares only a function of its outputs (free signs or phases)"
+    if not any(trees.tensors(d.call) for d in calls):
+        return Outcome.NO_TENSORS, "takes no tensor"
     for dispatched in calls[:3]:
         outcome = _plain_tensors(dispatched)
         if outcome is not None:

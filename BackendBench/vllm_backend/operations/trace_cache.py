@@ -3,6 +3,8 @@
 - ``$XDG_CACHE_HOME/backendbench-vllm/opinfo-<torch version>-<law>.json``.
 - Written to a neighbouring file and renamed: a reader sees the whole file or none, however many write.
 - A cache that is missing, broken or not writable is never an error: the trace is made anew.
+- Tracing runs in a process of its own: one thread, no GPU, and what torch writes to stderr about odd samples is
+  nobody's concern. Where no process can be started it runs here.
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -23,8 +28,11 @@ import torch
 from . import opinfo
 from .opinfo import Outcome, Traced
 
-LAW = 1
+LAW = 2
 """Counted up whenever opinfo.py decides differently; a cache of another law is not read."""
+
+MOST_SECONDS = 600
+"""For a trace; it takes 10 on one free core."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +64,28 @@ def traced() -> tuple[Traced, ...]:
     """Every OpInfo with its outcome: from the cache, or traced now and cached."""
     found = _read(path())
     if found is None:
-        found = tuple(opinfo.trace_all())
+        found = _trace_apart() or tuple(opinfo.trace_all())
         _write(path(), found)
     return found
+
+
+def main() -> None:
+    """Trace and print: the command of the process that traces."""
+    print(_text(opinfo.trace_all()))
+
+
+def _trace_apart() -> tuple[Traced, ...] | None:
+    """The trace made by a process of its own; None where that fails."""
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", f"from {__name__} import main; main()"]
+    try:
+        done = subprocess.run(
+            command, env=surroundings, capture_output=True, text=True, timeout=MOST_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.splitlines()
+    return _parsed(lines[-1]) if lines else None
 
 
 def counts() -> Counts:
@@ -71,11 +98,21 @@ def counts() -> Counts:
 
 def _read(file: Path) -> tuple[Traced, ...] | None:
     try:
-        rows = json.loads(file.read_text("utf-8"))["infos"]
-        found = tuple(_row(row) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _parsed(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _parsed(text: str) -> tuple[Traced, ...] | None:
+    try:
+        found = tuple(_row(row) for row in json.loads(text)["infos"])
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return found or None
+
+
+def _text(found: Sequence[Traced]) -> str:
+    return json.dumps({"torch": torch.__version__, "infos": [asdict(t) for t in found]})
 
 
 def _row(row: dict[str, Any]) -> Traced:
@@ -84,7 +121,6 @@ def _row(row: dict[str, Any]) -> Traced:
 
 
 def _write(file: Path, found: tuple[Traced, ...]) -> None:
-    text = json.dumps({"torch": torch.__version__, "infos": [asdict(t) for t in found]})
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f"{file.name}.")
@@ -92,7 +128,7 @@ def _write(file: Path, found: tuple[Traced, ...]) -> None:
         return
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(text)
+            handle.write(_text(found))
         Path(name).replace(file)
     except OSError:
         with contextlib.suppress(OSError):
