@@ -14,7 +14,7 @@ from ..config import ConfigError, StoreConfig
 from .options import SectionedCommand, resolved, settings
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from ..monitor.overview import Overview
 
@@ -36,6 +36,7 @@ def status(as_json: bool, watch: bool, **given: Any) -> None:
       backendbench-vllm status --redis-host 10.0.0.100 --json
     """
     from ..monitor.overview import read
+    from ..monitor.screen import console
     from ..state.connection import connect
     from .store_access import opened
 
@@ -43,11 +44,11 @@ def status(as_json: bool, watch: bool, **given: Any) -> None:
     with opened(config) as used, connect(used.url) as client:
         if watch and not as_json and sys.stdout.isatty():
             _watch_on_terminal(lambda: read(client))
-        while True:
-            _print(read(client), as_json, indent=None if watch else 2)
-            if not watch:
-                return
+        out = console(sys.stdout)
+        _print(read(client), out, as_json, indent=None if watch else 2)
+        while watch and not out.file.gone:  # type: ignore[attr-defined]
             time.sleep(WATCH_PAUSE_SECONDS)
+            _print(read(client), out, as_json)
 
 
 def _watch_on_terminal(look: Callable[[], Overview]) -> NoReturn:
@@ -60,13 +61,12 @@ def _watch_on_terminal(look: Callable[[], Overview]) -> NoReturn:
             live.update(_drawn(look()), refresh=True)
 
 
-def _print(seen: Overview, as_json: bool, indent: int | None) -> None:
-    from ..monitor.screen import console
-
+def _print(seen: Overview, out: Console, as_json: bool, indent: int | None = None) -> None:
     if as_json:
-        click.echo(json.dumps(seen.plain(), indent=indent))
-        return
-    console(sys.stdout).print(_drawn(seen))
+        out.file.write(json.dumps(seen.plain(), indent=indent) + "\n")
+        out.file.flush()
+    else:
+        out.print(_drawn(seen))
 
 
 def _drawn(seen: Overview) -> RenderableType:

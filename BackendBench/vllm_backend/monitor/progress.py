@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import redis
 from rich import box
@@ -35,6 +35,8 @@ LINE_SECONDS = 10.0
 """Pause between two plain lines: a log of an hour stays readable."""
 STALE_SECONDS = 2.0
 """Without a tick for this long, the watcher's counters are newer."""
+LEAVE_SECONDS = 5.0
+"""A terminal that is stopped (Ctrl-S) must not keep a run from ending."""
 FRAME_ROWS = 9
 """Lines of the live display that are not operations."""
 
@@ -57,6 +59,8 @@ class Progress:
         """Note where the run stands; returns at once."""
         with self._lock:
             self._counters, self._ticked = list(counters), time.monotonic()
+            # What a resumed run had reached before is no news.
+            self._told = self._told or {one.operation: one for one in counters}
 
     def view(self) -> View:
         """Where the run stands now."""
@@ -74,9 +78,8 @@ class Progress:
     def tell_news(self) -> None:
         """Say what happened since the last time."""
         counters = self._counters
-        if self._told:
-            for line in views.news(self._told, counters, self._goal):
-                self._screen.say(f"[{views.clock(time.monotonic() - self._began)}] {line}")
+        for line in views.news(self._told, counters, self._goal):
+            self._screen.say(f"[{views.clock(time.monotonic() - self._began)}] {line}")
         self._told = {one.operation: one for one in counters}
 
     def paint(self, ending: threading.Event) -> None:
@@ -128,11 +131,8 @@ def shown(
         yield progress
     finally:
         ending.set()
-        painter.join()
+        painter.join(timeout=LEAVE_SECONDS)
         watcher.stop()
-
-
-Tick = Callable[[Sequence[OperationCounters]], None]
 
 
 def drawn(view: View, room: int) -> RenderableType:
@@ -144,7 +144,7 @@ def drawn(view: View, room: int) -> RenderableType:
         table.add_column(name, justify="right", no_wrap=True)
     rows, hidden = views.chosen_rows(view, room)
     for row in rows:
-        low_high = row.interval or (0.0, 0.0)
+        low, high = row.interval or (0.0, 0.0)
         table.add_row(
             row.operation,
             ProgressBar(
@@ -154,8 +154,8 @@ def drawn(view: View, room: int) -> RenderableType:
             words.count(row.evaluated),
             words.count(row.correct),
             words.count(row.faster),
-            Text(words.speedup(row.best_speedup), style="green" if row.faster else ""),
-            words.interval(*low_high),
+            Text(words.speedup(row.best_speedup), style="green" if low > 1 else ""),
+            words.interval(low, high),
             style="dim" if row.done else "",
         )
     if hidden:

@@ -132,8 +132,8 @@ def build(
     """The view. ``seconds_left``: until the time limit, None without one."""
     rates = history.rates()
     left = sum(max(0, goal.candidates_per_op - settled(c)) for c in counters if not pacing.done(c, goal))
-    eta = left / rates[2] if rates and rates[2] > 0 else None
-    limited = seconds_left is not None and (eta is None or seconds_left < eta)
+    eta = left / rates[2] if left and rates and rates[2] > 0 else None
+    limited = left > 0 and seconds_left is not None and (eta is None or seconds_left < eta)
     return View(
         rows=tuple(_row(c, goal, around) for c in counters),
         elapsed=elapsed,
@@ -175,9 +175,8 @@ def news(
                 f"{one.operation}: first correct kernel, after {words.count(one.evaluated)} evaluated"
             )
         if one.faster and not old.faster:
-            lines.append(
-                f"{one.operation}: first kernel faster than eager, {words.speedup(one.best_speedup)}"
-            )
+            best = words.speedup(one.best_speedup)
+            lines.append(f"{one.operation}: first kernel faster than eager, best so far {best}")
         if pacing.reached_target(one, goal) and not pacing.reached_target(old, goal):
             lines.append(f"{one.operation}: target speedup reached, {words.speedup(one.best_speedup)}")
         elif pacing.done(one, goal) and not pacing.done(old, goal):

@@ -46,8 +46,15 @@ def speedup(number: float | None) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """``[1.20, 1.26]``: three decimals, so that an end close to 1 is seen on its side of it."""
-    return NOTHING if not high else f"[{low:.3f}, {high:.3f}]"
+    """``[1.200, 1.260]``; an end close to 1 has as many decimals as show on which side it lies."""
+    return NOTHING if not high else f"[{_end(low)}, {_end(high)}]"
+
+
+def _end(bound: float) -> str:
+    digits = 3
+    while digits < 9 and bound != 1 and float(f"{bound:.{digits}f}") == 1:
+        digits += 1
+    return f"{bound:.{digits}f}"
 
 
 def against_eager(low: float, high: float) -> str:
