@@ -46,7 +46,7 @@ class Harness:
         self._device = torch.device("cpu")
         self._arenas: dict[str, torch.Tensor] = {}
         self._flush: torch.Tensor | None = None
-        self._threads = _thread._count() - self._threads
+        self._threads = _thread._count()
         """Python threads before there was a candidate."""
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
             "setup": self._setup,
@@ -157,7 +157,7 @@ class Harness:
         prepared = self._prepare(request)
         timed = self._timed_cuda if self._device.type == "cuda" else self._timed_cpu
         results, times = timed(prepared, request.get("flush_bytes", 0))
-        threads = _thread._count()
+        threads = _thread._count() - self._threads
         return {"results": self._deliver(request, results), "times_us": times, "threads": threads}
 
     def _timed_cpu(self, prepared: list[calls.Call], _: int) -> tuple[list[Any], list[float]]:
