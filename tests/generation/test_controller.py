@@ -39,6 +39,25 @@ def test_it_doubles_until_the_engine_was_full_once() -> None:
     assert full < controller.limit <= full * 1.1 + 1, "then it grows by a little"
 
 
+def test_it_begins_with_half_of_what_the_engine_can_do() -> None:
+    controller = GroupController()
+    controller.begin(sequences=1024, group_size=8)
+    assert controller.limit == 64
+    controller.begin(sequences=16, group_size=8)
+    assert controller.limit == 64, "a larger limit was reached already"
+    seen(controller, running=300, waiting=300, groups=64)
+    trimmed = controller.limit
+    controller.begin(sequences=1024, group_size=8)
+    assert controller.limit == trimmed, "what was seen counts more than what was said"
+
+
+def test_an_engine_of_unknown_size_and_a_limit_set_by_hand_begin_as_ever() -> None:
+    unknown, fixed = GroupController(), GroupController(fixed=3)
+    unknown.begin(sequences=0, group_size=8)
+    fixed.begin(sequences=1024, group_size=8)
+    assert (unknown.limit, fixed.limit) == (FIRST_GROUPS, 3)
+
+
 def test_a_limit_that_is_not_used_does_not_grow() -> None:
     assert seen(GroupController(), running=8, groups=FIRST_GROUPS - 1).limit == FIRST_GROUPS
     assert seen(GroupController(), running=0).limit == FIRST_GROUPS, "nothing has arrived in the engine yet"

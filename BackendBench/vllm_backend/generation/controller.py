@@ -1,6 +1,7 @@
 """How many groups one worker keeps in flight. A pure state machine: it owns no task, no client and no clock.
 
 It looks at the engine's pressure and at the evaluators' queue once a step:
+- It begins with a few groups, or with half of what the engine says that it can work on at a time.
 - *Grow*: the limit is in use and nothing waits in the engine: double it, until the engine was full once; from
   then on add a little.
 - *Trim*: more waits in the engine than a small reserve: what waits there only grows old. Take a little away.
@@ -22,6 +23,8 @@ STEP_SECONDS = 1.0
 """Time between two looks: an engine's step takes 10-50 ms, so what was claimed before has arrived by then."""
 FIRST_GROUPS = 4
 """Where it begins: with groups of eight 32 sequences, from which doubling reaches 512 in four seconds."""
+BEGIN = 0.5
+"""Part of an engine's own limit to begin with: memory may allow fewer than it says, and twice as many is one step."""
 MOST_GROUPS = 512
 """More than any engine runs at a time, even at one candidate a group."""
 GROWTH = 0.05
@@ -70,6 +73,11 @@ class GroupController:
         self._preemptions: int | None = None
         self.holding = False
         """Whether the evaluators are behind."""
+
+    def begin(self, sequences: int, group_size: int) -> None:
+        """The engine can work on ``sequences`` samples at a time (0: unknown). Does nothing once it was seen full."""
+        if not self._fixed and not self._was_full:
+            self._set(max(self._limit, BEGIN * sequences / max(1, group_size)))
 
     @property
     def limit(self) -> int:

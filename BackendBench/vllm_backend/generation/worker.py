@@ -143,6 +143,7 @@ class GenerationWorker:
     def _take(self, claimed: Claimed[GenerationTask]) -> None:
         task = claimed.task
         group = Group(task, list(range(task.n)))
+        self._controller.begin(self._engine.sequences, task.n)
         self._run = task.run
         work = asyncio.ensure_future(self._work(group))
         self._groups[task.id] = (group, work)

@@ -74,6 +74,9 @@ class Engine(ABC):
     gpus: int = 0
     """GPUs of this farm that work for it: their time is accounted. 0 for a server, whose GPUs are its own."""
 
+    sequences: int = 0
+    """Samples that it can work on at a time; 0: unknown."""
+
     @abstractmethod
     async def start(self) -> None:
         """Load or connect. Raises EngineConfigError with one line that says what to do."""

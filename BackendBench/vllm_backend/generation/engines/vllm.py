@@ -87,7 +87,8 @@ class VllmEngine(Engine):
         """Tokens of prompt and sample together."""
         self._engine: Any = None
         self._tokenizer: Any = None
-        self._defaults: dict[str, Any] = {}
+        self.sampling_defaults: dict[str, Any] = {}
+        """Fields of vLLM's SamplingParams that every request gets; of the model's own once it is started."""
         self._stderr = StderrTail()
         self._groups: dict[str, asyncio.Future[None]] = {}
         """A group's future ends it: with None when it is aborted, with the error of a broken engine."""
@@ -239,8 +240,9 @@ class VllmEngine(Engine):
         config = self._engine.vllm_config
         self.max_model_len = int(config.model_config.max_model_len)
         self.gpus = _gpus(config)
+        self.sequences = int(config.scheduler_config.max_num_seqs)
         given = config.model_config.get_diff_sampling_param()
-        self._defaults = {name: given[name] for name in MODEL_DEFAULTS if name in given}
+        self.sampling_defaults = {name: given[name] for name in MODEL_DEFAULTS if name in given}
         if not config.model_config.skip_tokenizer_init:
             tokenizer = self._engine.get_tokenizer()
             self._tokenizer = await tokenizer if inspect.isawaitable(tokenizer) else tokenizer
@@ -267,7 +269,7 @@ class VllmEngine(Engine):
                 f"the prompt of {prompt_tokens} tokens leaves no room in the {self.max_model_len} of the model"
             )
         return SamplingParams(
-            **self._defaults,
+            **self.sampling_defaults,
             n=n,
             temperature=parameters.temperature,
             top_p=parameters.top_p,
