@@ -96,6 +96,11 @@ class Books(RuleBasedStateMachine):
         self.sizes[id] = task
         return task
 
+    @rule(task=groups, kernels=st.lists(st.integers(0, 6), min_size=1, max_size=4))
+    def submit_some(self, task: GenerationTask, kernels: list[int]) -> None:
+        for index, kernel in enumerate(kernels):
+            self.submit(task, index, kernel)
+
     @rule(task=groups, index=st.integers(0, 3), kernel=st.integers(0, 6))
     def submit(self, task: GenerationTask, index: int, kernel: int) -> None:
         sample = candidate(
@@ -133,6 +138,9 @@ class Books(RuleBasedStateMachine):
 
     @rule(target=held, worker=st.sampled_from(WORKERS), n=st.integers(1, 3))
     def claim(self, worker: str, n: int) -> Any:
+        return multiple(*self.take(worker, n))
+
+    def take(self, worker: str, n: int) -> list[tuple[str, EvaluationTask, bool]]:
         batch = with_queue(
             URL, lambda q: q.claim(n), worker, max_attempts=MAX_ATTEMPTS, max_faults=MAX_FAULTS
         )
@@ -148,7 +156,7 @@ class Books(RuleBasedStateMachine):
             self.holder[task.id] = worker
         free = len(self.open) - len(self.holder)
         assert len(found) == n or free == 0  # never none while there is one
-        return multiple(*found)
+        return found
 
     @rule(claimed=held, speedup=st.sampled_from([0.0, 0.5, 1.5, 3.0]), correct=st.booleans())
     def commit(self, claimed: tuple[str, EvaluationTask, bool], speedup: float, correct: bool) -> None:
@@ -172,6 +180,15 @@ class Books(RuleBasedStateMachine):
         self.open.pop(task.id, None)
         self.put_back([task.id])
         self.faults.pop(task.id, None)
+
+    @rule(
+        worker=st.sampled_from(WORKERS),
+        speedups=st.lists(st.sampled_from([0.5, 1.5, 3.0]), min_size=1, max_size=4),
+    )
+    def judge(self, worker: str, speedups: list[float]) -> None:
+        for speedup in speedups:
+            for claimed in self.take(worker, 1):
+                self.commit(claimed, speedup, True)
 
     @rule(claimed=consumes(held), fault=st.booleans())
     def release(self, claimed: tuple[str, EvaluationTask, bool], fault: bool) -> None:
@@ -295,7 +312,7 @@ class Books(RuleBasedStateMachine):
 
 
 Books.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=25,
     phases=[Phase.generate],  # shrinking against a real server takes minutes; steps are few as it is
     stateful_step_count=40,
     deadline=None,

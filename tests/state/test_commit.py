@@ -182,6 +182,15 @@ def test_a_correct_kernel_that_was_not_timed_spoils_no_average(
     assert (stats["successful_attempts"], stats["avg_speedup"], stats["best_speedup"]) == (3, 3.0, 4.0)
 
 
+def test_a_slower_kernel_that_comes_later_is_not_the_best(redis_client: redis.Redis, redis_url: str) -> None:
+    submit(redis_client, *(candidate(f"r/relu/0:{i}", code=f"x = {i}") for i in range(3)))
+    for task, speedup in zip(claim(redis_url, 3), (2.0, 10.0, 9.0), strict=True):
+        commit(redis_client, task, accepted(task, speedup))
+    (found,) = RunStore(redis_client).counters("r")
+    assert found.best_speedup == 10.0
+    assert KernelStore(client=redis_client).get_best_kernels("relu", 1)[0]["hash"] == found.best_hash
+
+
 def test_how_old_the_feedback_of_a_prompt_was(redis_client: redis.Redis, redis_url: str) -> None:
     submit(redis_client, *(candidate(f"r/relu/0:{i}", code=f"x = {i}") for i in range(3)))
     for task in claim(redis_url, 3):  # all composed when no verdict existed

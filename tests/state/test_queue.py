@@ -377,10 +377,12 @@ def test_bytes_that_are_no_text_are_set_aside(redis_client: redis.Redis, redis_u
     assert inspect(redis_client, Keys.EVAL_QUEUE).claims == []
 
 
-def test_what_is_set_aside_is_bounded(redis_client: redis.Redis, redis_url: str) -> None:
-    redis_client.rpush(Keys.EVAL_QUEUE, *(["nonsense"] * 250), *(['{"id": "x"}'] * 3))
-    take(redis_url, 10)
+@pytest.mark.parametrize("payload", ["nonsense", '{"id": "x%d"}'])
+def test_what_is_set_aside_is_bounded(redis_client: redis.Redis, redis_url: str, payload: str) -> None:
+    redis_client.rpush(Keys.EVAL_QUEUE, *(payload.replace("%d", str(number)) for number in range(250)))
+    take(redis_url, 250)
     assert inspect(redis_client, Keys.EVAL_QUEUE).malformed == 100
+    assert inspect(redis_client, Keys.EVAL_QUEUE).claims == []
 
 
 def test_a_task_pushed_twice_is_handed_out_once(redis_client: redis.Redis, redis_url: str) -> None:
