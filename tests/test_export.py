@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 
 from BackendBench.vllm_backend import export as exporting
 from BackendBench.vllm_backend.operations import catalog
+from BackendBench.vllm_backend.operations.wellknown import TABLE
 from BackendBench.vllm_backend.state import scripts
 from BackendBench.vllm_backend.state.commit import commit_verdict
 from BackendBench.vllm_backend.state.intake import submit_candidate
@@ -43,13 +45,6 @@ def softmax_kernel_impl(input, dim, dtype=None):
     return e / e.sum(dim, keepdim=True)
 """
 RELU = "def relu_kernel_impl(input):\n    return input.clamp(min={least})\n"
-LAYER_NORM = """
-def layer_norm_kernel_impl(input, normalized_shape, weight=None, bias=None, eps=1e-5):
-    dims = tuple(range(-len(normalized_shape), 0))
-    y = (input - input.mean(dims, keepdim=True)) * (input.var(dims, correction=0, keepdim=True) + eps).rsqrt()
-    y = y if weight is None else y * weight
-    return y if bias is None else y + bias
-"""
 
 
 def keep(client: redis.Redis, operation: str, code: str, speedup: float) -> str:
@@ -139,21 +134,29 @@ def test_what_cannot_be_exported_is_said_and_the_rest_is_written(
     assert done.code == 1 and "left out relu: no kernel that is good enough" in done.err
 
 
-def test_an_overload_that_takes_more_than_the_public_function_is_refused(
-    redis_client: redis.Redis, state: KernelStore, tmp_path: Path
-) -> None:
-    """Every operation that has a name of its own either exports and agrees with eager, or says why not."""
-    keep(redis_client, "layer_norm", LAYER_NORM, 2.0)
-    operation = catalog.resolve("layer_norm")
-    try:
-        exporting.export(operation, state.get_best_kernels("layer_norm"), tmp_path)
-    except exporting.ExportError as error:
-        assert operation.overload in str(error) or "layer_norm" in str(error)
-        assert list(tmp_path.iterdir()) == []
-        return
-    ((overload, function),) = as_upstream(tmp_path).items()
-    x, w, b = torch.randn(4, 8), torch.randn(8), torch.randn(8)
-    expected, actual = overload(x, [8], w, b, 1e-5), function(x, [8], w, b, 1e-5)
-    if isinstance(expected, tuple):
-        pytest.fail(f"{overload} returns {len(expected)} outputs and the kernel one: it must be refused")
-    assert torch.allclose(actual, expected, atol=1e-5)
+@pytest.mark.parametrize("name", [row.name for row in TABLE])
+def test_every_argument_of_an_overload_reaches_the_kernel(name: str) -> None:
+    """Called as the dispatcher calls it; what only chooses an implementation may be dropped."""
+    operation = catalog.resolve(name)
+    scope: dict[str, Any] = {}
+    exec(f"def {name}_kernel_impl{operation.signature}: return locals()", scope)
+    exec(exporting.adapter_source(operation), scope)
+    arguments = torch._C.parse_schema(operation.overload_signature).arguments
+    sent = {a.name: object() for a in arguments}
+    positional = [sent[a.name] for a in arguments if not a.kwarg_only]
+    by_name = {a.name: sent[a.name] for a in arguments if a.kwarg_only}
+    arrived = scope[f"{exporting.folder_name(operation.overload)}_kernel_impl"](*positional, **by_name)
+    expected = {id(value) for key, value in sent.items() if key not in exporting.WITHOUT_EFFECT}
+    assert {id(value) for value in arrived.values()} >= expected
+    same = set(arrived) & set(sent)
+    assert all(arrived[key] is sent[key] for key in same)
+
+
+def test_an_overload_that_takes_more_than_the_kernel_is_refused() -> None:
+    add = catalog.resolve("add")
+    without_alpha = dataclasses.replace(add, signature="(input, other)")
+    with pytest.raises(exporting.ExportError, match=r"add has no parameter for alpha of add\.Tensor"):
+        exporting.adapter_source(without_alpha)
+    with_more = dataclasses.replace(add, signature="(input, other, third, *, alpha=1)")
+    with pytest.raises(exporting.ExportError, match=r"add\.Tensor has no argument for 'third' of add"):
+        exporting.adapter_source(with_more)

@@ -119,6 +119,20 @@ def test_while_it_is_set_aside_another_run_may_try_the_same_kernel(
     assert counters.idle
 
 
+def test_a_judged_kernel_stays_known_while_another_task_of_it_is_set_aside(
+    runs: RunStore, redis_client: redis.Redis, redis_url: str
+) -> None:
+    runs.create("r", ["relu"], {})
+    submit(redis_client, candidate("r/relu/0:0"))
+    runs.park("r")
+    submit(redis_client, candidate("r/relu/0:1"))
+    (task,) = claim(redis_url)
+    scripts.run(redis_client, commit_verdict(task, accepted(task)))
+    runs.unpark("r")
+    runs.park("r")
+    assert submit(redis_client, candidate("r/relu/0:2")) == ["duplicate"]
+
+
 def test_what_is_under_lease_is_not_set_aside(
     runs: RunStore, redis_client: redis.Redis, redis_url: str
 ) -> None:
