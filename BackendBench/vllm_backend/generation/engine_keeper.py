@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import structlog
 
-from ..state.gpu_gate import LOOK_SECONDS, EngineGate, next_move
-from .engines.base import Engine, EngineError
+from ..state.gpu_gate import LOOK_SECONDS, EngineGate, GateError, next_move
+from .engines.base import Engine, EngineConfigError, EngineError
 from .time_share import TimeShare
 
 RESTART_PAUSE_SECONDS = 2.0
@@ -52,10 +52,8 @@ class EngineKeeper:
         """Turns given to a judge so far."""
 
     async def start(self) -> None:
-        """The first start. Raises the engine's errors, and GateError."""
-        if self._gate.shared:
-            while not self._gate.try_take():
-                await asyncio.sleep(LOOK_SECONDS)
+        """The first start. Raises the engine's errors."""
+        await self._take_turn()
         await self._engine.start()
         self._clock.resume(time.monotonic())
         if self._gate.shared:
@@ -81,6 +79,13 @@ class EngineKeeper:
             await _ended(task)
         await self._engine.close()
         self._gate.give()
+
+    async def _take_turn(self) -> None:
+        try:
+            while not self._gate.try_take():
+                await asyncio.sleep(LOOK_SECONDS)
+        except GateError as error:
+            raise EngineConfigError(str(error)) from error
 
     async def _start_again(self) -> None:
         give_up = time.monotonic() + ENGINE_PATIENCE_SECONDS

@@ -46,8 +46,10 @@ def next_move(*, holding: bool, wished: bool, busy: bool, held_seconds: float) -
 
 
 def default_folder() -> Path:
-    """Where the locks of this user lie: one place for all runs on this machine."""
-    return Path(tempfile.gettempdir()) / f"backendbench-gpu-{os.getuid()}"
+    """Where the locks of this user lie: one place for all runs on this machine, whatever their TMPDIR is."""
+    shared = Path("/tmp")
+    place = shared if os.access(shared, os.W_OK) else Path(tempfile.gettempdir())
+    return place / f"backendbench-gpu-{os.getuid()}"
 
 
 class JudgeGate:
@@ -138,9 +140,9 @@ class _Files:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             found = self._folder.lstat()
         except OSError as error:
-            raise GateError(f"no folder for the locks of shared GPUs: {error}; set TMPDIR") from error
+            raise GateError(f"no folder for the locks of shared GPUs: {error}") from error
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise GateError(f"{self._folder} belongs to somebody else: remove it, or set TMPDIR")
+            raise GateError(f"{self._folder} belongs to somebody else: remove it")
 
 
 @contextlib.contextmanager
