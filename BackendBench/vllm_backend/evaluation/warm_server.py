@@ -22,9 +22,13 @@ from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
 
 def preload(target: str) -> None:
     """Import what candidates import, so that children get it for nothing."""
-    import torch  # noqa: F401
+    import torch
 
     from . import arena, calls, candidate  # noqa: F401
+    from .compute_watch import ComputeWatch
+
+    with ComputeWatch():  # torch imports 900 modules when the first such mode is entered: 2 s of every candidate
+        torch.empty(1).clone()
     from .sandbox import filter
 
     filter.available()  # imports what a child behind its walls could not find any more
