@@ -144,6 +144,9 @@ def _fits(signature: str, call: Call) -> bool:
         return False
     if bound.arguments.get("training") or bound.arguments.get("dropout_p"):
         return False
+    defaults = {k: p.default for k, p in bound.signature.parameters.items()}
+    if any(v is None and defaults[k] is not None for k, v in bound.arguments.items()):
+        return False  # None for what has another default
     first = next(iter(bound.arguments.values()), None)
     operands = [v for k, v in bound.arguments.items() if k in ("a", "b", "c", "condition", "weight")]
     return isinstance(first, torch.Tensor) and not any(isinstance(o, (int, float, complex)) for o in operands)

@@ -48,6 +48,8 @@ class Reference:
     """Per output, of its shape, real, for the unit ``SINGLE_UNIT``; None where it was not measured."""
     terms: int
     """Upper bound of the number of terms summed into one output element; 1 for element-by-element operations."""
+    product: bool = False
+    """A matrix product, which GPUs offer in less than float32."""
     prepared: dict[int, Any] = field(default_factory=dict, repr=False)
     """Limits made by tolerances.py on first use, by output."""
 
@@ -61,18 +63,19 @@ class Reference:
 
 def float64_call(operation: Operation, call: Call) -> Reference:
     """The operation on ``call`` with its inputs in float64. Never raises for what the operation cannot do."""
-    terms = 1 if operation.family in SMOOTH else _terms(call)
+    terms = 1 if operation.family in SMOOTH else _terms(call, operation.family)
+    product = operation.family == "matmul"
     wide = _widened(call)
     try:
         with torch.no_grad():
             outputs = trees.leaves(operation.reference(*wide.args, **wide.kwargs))
             if outputs is None:
-                return Reference(None, [], terms)
+                return Reference(None, [], terms, product)
             outputs = [o.detach().clone() for o in outputs]
-            return Reference(outputs, _responses(operation, wide, outputs), terms)
+            return Reference(outputs, _responses(operation, wide, outputs), terms, product)
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
         log.debug("%s has no float64 reference here: %s", operation.name, error)
-        return Reference(None, [], terms)
+        return Reference(None, [], terms, product)
 
 
 def _widened(call: Call) -> Call:
@@ -92,8 +95,15 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return trees.through_storage(tensor, lambda flat: flat.to(wanted, copy=True))
 
 
-def _terms(call: Call) -> int:
-    return max((max(t.shape, default=1) for t in trees.tensors(call)), default=1) or 1
+def _terms(call: Call, family: str) -> int:
+    """The longest dimension; where several may be summed over, all but the first, or all."""
+    inputs = trees.tensors(call)
+    lengths = [max(t.shape, default=1) for t in inputs]
+    if family == "reduction" and call.kwargs.get("dim") is None:
+        lengths += [t.numel() for t in inputs]
+    if family in ("reduction", "normalisation"):
+        lengths += [t.numel() // max(1, t.shape[0]) for t in inputs if t.dim() > 1]
+    return max(1, *lengths) if lengths else 1
 
 
 def _responses(

@@ -6,7 +6,8 @@
 - Allowed is the largest of: a floor of a few units; ``FACTOR`` times eager's own worst error in units; ``FACTOR``
   times eager's error at that very element. All widened by the operation's ``tolerance_scale``.
 - Half precision is computed in float32 and rounded once; so the floor is one unit in the last place there.
-- TF32, float16 or bfloat16 in place of float32 errs by 2**11 to 2**15 units; the floor is at most ``MOST_UNITS``.
+- TF32, float16 or bfloat16 in place of float32 errs by 2**11 to 2**15 units. The floor of a product, where they
+  tempt most, is at most twice ``MOST_UNITS``; elsewhere it grows with the terms, as a plain loop's error does.
 - NaN and infinities stand where eager has them, with their signs; or where the float64 answer, rounded, has them.
 - Integers and bools are exact.
 - Pure: no state, no I/O, any device, no loop over elements.
@@ -34,10 +35,11 @@ OTHER_ROUNDING_UNITS = 4.0
 RESPONSE_UNITS = 16.0
 """Floor in responses: the steps of a formula (exp by exp2, a division, a multiply-add) each add about one."""
 GROWTH = 2.0
-"""Responses added per square root of the terms: a plain float32 loop over n terms errs by about 0.35 sqrt(n)
-responses, its worst of a million outputs by five times that."""
+"""Responses added per square root of the terms, and roundings of the sum so far: a plain float32 loop over n terms
+errs by about 0.35 sqrt(n) of either (of responses where the terms cancel, of roundings where they do not), its worst
+of a million outputs by five times that."""
 MOST_UNITS = 512.0
-"""A sixth of what TF32 costs on average (3,300 responses), whatever the number of terms."""
+"""A sixth of what TF32 costs a product on average (3,300 responses), whatever the number of terms."""
 JUMP = 2.0**-7
 """What the response may add, relative to the element and to 8 typical ones: beyond it the reference does not slope,
 it jumps (floor at an integer), and a jump excuses nothing."""
@@ -266,12 +268,14 @@ def _limits(eager: torch.Tensor, reference: Reference, index: int) -> _Limits:
     typical = _typical(magnitude)
     slope = _slope(reference, index, eager, magnitude)
     rounding = info.eps / 2 * magnitude.clamp(min=info.tiny)
-    units = min(
-        MOST_UNITS, RESPONSE_UNITS + (GROWTH * math.sqrt(reference.terms) if reference.terms > 1 else 0)
-    )
+    grown = GROWTH * math.sqrt(reference.terms) if reference.terms > 1 else 0.0
+    units = min(MOST_UNITS, RESPONSE_UNITS + grown) if reference.product else RESPONSE_UNITS + grown
     unit = DOUBLE_UNIT if dtype == torch.float64 else SINGLE_UNIT
     response = torch.minimum(unit * slope, JUMP / units * magnitude.clamp(min=8 * typical)) + unit * typical
     floor = ROUNDING_UNITS.get(dtype, OTHER_ROUNDING_UNITS) * rounding + units * response
+    if grown:
+        carried = grown * unit * magnitude.clamp(min=typical)
+        floor += torch.minimum(carried, MOST_UNITS * response) if reference.product else carried
     floor += FLUSHED.get(dtype, OTHER_FLUSHED)
     own_error = torch.nan_to_num(_real(own - precise).abs(), nan=0.0, posinf=0.0)
     one = rounding + response

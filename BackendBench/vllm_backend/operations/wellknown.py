@@ -139,7 +139,8 @@ TABLE: tuple[WellKnown, ...] = (
     _binary("atan2", "atan2.default", "Angle of the point (b, a) with broadcasting.", aliases=("arctan2",)),
     _binary("where", "where.self", "a where condition is true, else b, with broadcasting.", arity=3,
             signature="(condition, a, b)", integers=True, opinfo="-"),
-    _binary("lerp", "lerp.Tensor", "a + weight * (b - a) with broadcasting.", arity=3,
+    _binary("lerp", "lerp.Tensor", "a + weight * (b - a) where |weight| < 0.5, else "
+            "b - (b - a) * (1 - weight), with broadcasting.", arity=3,
             signature="(a, b, weight)", flops=3),
     _binary("addcmul", "addcmul.default", "a + value * b * c with broadcasting.", arity=3,
             signature="(a, b, c, *, value=1)", flops=3, variants=({"value": -0.5},)),
