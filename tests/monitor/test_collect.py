@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from BackendBench.vllm_backend.monitor.report.collect import Found, WorkClock, collect, wanted_kernels
+from BackendBench.vllm_backend.monitor.report.collect import collect
+from BackendBench.vllm_backend.monitor.report.found import Found, wanted_kernels
+from BackendBench.vllm_backend.monitor.report.timeline import WorkClock
 from BackendBench.vllm_backend.state.run_state import Event, OperationCounters, Run
 
 START = 1_000_000.0

@@ -45,6 +45,7 @@ def test_faster_is_said_only_when_the_whole_interval_lies_above_one(
 def test_shares_and_lists() -> None:
     assert words.share(1, 0) == "–"
     assert words.share(1, 400) == "0.2 %"
+    assert words.share(1, 10**6) == "< 0.1 %"
     assert words.share(0, 10) == "0 %"
     assert words.share(1, 2) == "50 %"
     assert words.listed({}) == "–"

@@ -205,8 +205,8 @@ def rates_text(view: View) -> str:
     if view.generated_per_minute is None or view.evaluated_per_minute is None:
         return ""
     return (
-        f"{words.decimal(view.generated_per_minute)} generated and "
-        f"{words.decimal(view.evaluated_per_minute)} evaluated per minute"
+        f"{words.decimal(view.generated_per_minute, 2)} generated and "
+        f"{words.decimal(view.evaluated_per_minute, 2)} evaluated per minute"
     )
 
 
@@ -223,7 +223,7 @@ def queues_text(view: View) -> str:
 
 def eta_text(view: View) -> str:
     """How long it will take; '' before that is known."""
-    if view.eta is None:
+    if view.eta is None or view.phase:
         return ""
     return f"time is up in {clock(view.eta)}" if view.eta_is_limit else f"about {clock(view.eta)} left"
 

@@ -71,6 +71,8 @@ def share(part: float, whole: float) -> str:
     if whole <= 0:
         return NOTHING
     percent = 100 * part / whole
+    if 0 < percent < 0.05:
+        return "< 0.1 %"
     return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
 
 

@@ -1,18 +1,16 @@
 """From what Redis knows of a run to its report. Pure: no clock, no Redis, no files.
 
 - Counts come from the counters alone, which are complete; events only say *when*, and what happened to workers.
-- Where the oldest events are gone, what they would have counted is put before the first one that is kept, so that
-  the curves end at the counters.
 - The statement about the engine says plainly when no language model was at work.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from ...state.run_state import Event, OperationCounters, Run
+from ...state.run_state import Event, OperationCounters
+from .found import Found, Kernel
 from .model import (
     BestKernel,
     Cost,
@@ -21,57 +19,17 @@ from .model import (
     Device,
     Engine,
     FeedbackLag,
-    Moment,
     OperationReport,
     Rates,
     Report,
     RunState,
-    Step,
-    Timeline,
     Workload,
-)  # fmt: skip
+)
+from .timeline import ENDINGS, WorkClock, timeline
 
-MOMENTS = 300
-"""Points of a curve over time: as many as a plot can show."""
-ENDINGS = ("finished", "stopped", "failed")
 T = TypeVar("T", int, float)
-Kernel = Mapping[str, Any]
-"""A kernel as ``KernelStore`` returns it."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """Everything that a report is made of."""
-
-    run: Run
-    counters: Sequence[OperationCounters]
-    events: Sequence[Event]
-    """Oldest first."""
-    kernels: Mapping[tuple[str, str], Kernel]
-    """By operation and hash: those that ``wanted_kernels`` named."""
-    now: float
-    """Seconds since the epoch, clock of Redis."""
-    alive: bool = True
-    """Whether a process works on the run."""
-    models: tuple[str, ...] = field(default=())
-    """Writers recorded with any of the kernels."""
-
-
-def wanted_kernels(counters: Iterable[OperationCounters], events: Iterable[Event]) -> set[tuple[str, str]]:
-    """Operation and hash of the kernels that a report needs: every new best, and the latest of each worker."""
-    wanted = {(one.operation, one.best_hash) for one in counters if one.best_hash}
-    latest: dict[str, tuple[str, str]] = {}
-    best: dict[str, float] = {}
-    for event in events:
-        fields = event.fields
-        if fields.get("kind") != "verdict":
-            continue
-        key = (fields["operation"], fields["hash"])
-        if fields.get("error_type") != "killed_worker":  # its verdict knows no device
-            latest[fields.get("worker", "")] = key
-        if _improves(best, event):
-            wanted.add(key)
-    return wanted | set(latest.values())
+Moments = Mapping[tuple[str, str], float]
+"""By operation and hash: when its verdict came."""
 
 
 def collect(found: Found) -> Report:
@@ -79,7 +37,8 @@ def collect(found: Found) -> Report:
     run, counters = found.run, found.counters
     state, reason = _state(found)
     clock = WorkClock.of(found)
-    operations = tuple(_operation(one, found, clock) for one in counters)
+    moments = _verdict_moments(found.events)
+    operations = tuple(_operation(one, found, clock, moments) for one in counters)
     counts = _sum_counts(o.counts for o in operations)
     seconds = clock.total
     return Report(
@@ -109,51 +68,9 @@ def collect(found: Found) -> Report:
         stage_seconds=_added(one.stage_seconds for one in counters),
         deaths=tuple(_death(event, clock) for event in found.events if event.fields.get("kind") == "worker_died"),
         operations=operations,
-        timeline=_timeline(found, clock, counts),
+        timeline=timeline(found, clock, counts),
         settings=dict(run.config),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class WorkClock:
-    """When the run was at work: spans of moments, the pauses between a stop and a resume left out."""
-
-    spans: tuple[tuple[float, float], ...]
-
-    @classmethod
-    def of(cls, found: Found) -> WorkClock:
-        """From the start, the endings and the resumes. A killed run worked until its last event."""
-        spans: list[tuple[float, float]] = []
-        begin: float | None = found.run.started
-        last = found.run.started
-        for event in found.events:
-            kind = event.fields.get("kind")
-            if kind == "resumed":
-                if begin is not None:
-                    spans.append((begin, last))
-                begin = event.time
-            elif kind in ENDINGS and begin is not None:
-                spans.append((begin, event.time))
-                begin = None
-            last = max(last, event.time)
-        if begin is not None:
-            working = found.run.status == "running" and found.alive
-            spans.append((begin, max(begin, found.now if working else found.run.stopped or last)))
-        return cls(tuple(spans))
-
-    @property
-    def total(self) -> float:
-        """Seconds at work."""
-        return sum(end - begin for begin, end in self.spans)
-
-    @property
-    def end(self) -> float:
-        """Moment at which it last worked."""
-        return self.spans[-1][1]
-
-    def after(self, moment: float) -> float:
-        """Seconds of work until ``moment``."""
-        return sum(max(0.0, min(moment, end) - begin) for begin, end in self.spans)
 
 
 # -- parts ----------------------------------------------------------------------------------------------------
@@ -167,7 +84,7 @@ def _state(found: Found) -> tuple[RunState, str]:
     return found.run.status, last.get("reason", "")
 
 
-def _operation(one: OperationCounters, found: Found, clock: WorkClock) -> OperationReport:
+def _operation(one: OperationCounters, found: Found, clock: WorkClock, moments: Moments) -> OperationReport:
     return OperationReport(
         operation=one.operation,
         counts=Counts(
@@ -179,7 +96,7 @@ def _operation(one: OperationCounters, found: Found, clock: WorkClock) -> Operat
         unusable_reasons=one.unusable_reasons,
         first_correct_after=None if one.first_correct is None else clock.after(one.first_correct),
         first_faster_after=None if one.first_faster is None else clock.after(one.first_faster),
-        best=_best(one, found, clock),
+        best=_best(one, found, clock, moments),
         average_speedup=one.avg_speedup or None,
         known_speedup=one.best_known_speedup or None,
         cost=_cost([one]),
@@ -189,11 +106,11 @@ def _operation(one: OperationCounters, found: Found, clock: WorkClock) -> Operat
     )  # fmt: skip
 
 
-def _best(one: OperationCounters, found: Found, clock: WorkClock) -> BestKernel | None:
+def _best(one: OperationCounters, found: Found, clock: WorkClock, moments: Moments) -> BestKernel | None:
     kernel = found.kernels.get((one.operation, one.best_hash))
     if kernel is None:
         return None
-    moments = [e.time for e in found.events if _is_verdict_of(e, one.operation, one.best_hash)]
+    moment = moments.get((one.operation, one.best_hash))
     return BestKernel(
         hash=one.best_hash,
         speedup=kernel["speedup"],
@@ -203,7 +120,7 @@ def _best(one: OperationCounters, found: Found, clock: WorkClock) -> BestKernel 
         label=kernel.get("label", ""),
         device=kernel.get("device", ""),
         model=kernel.get("model", ""),
-        found_after=clock.after(moments[0]) if moments else None,
+        found_after=None if moment is None else clock.after(moment),
         workloads=tuple(
             Workload(**{name: timing[name] for name in Workload.model_fields if name in timing})
             for timing in kernel.get("timings", ())
@@ -211,9 +128,9 @@ def _best(one: OperationCounters, found: Found, clock: WorkClock) -> BestKernel 
     )
 
 
-def _is_verdict_of(event: Event, operation: str, hash: str) -> bool:
-    fields = event.fields
-    return (fields.get("kind"), fields.get("operation"), fields.get("hash")) == ("verdict", operation, hash)
+def _verdict_moments(events: Iterable[Event]) -> Moments:
+    verdicts = (e for e in events if e.fields.get("kind") == "verdict")
+    return {(e.fields["operation"], e.fields["hash"]): e.time for e in verdicts}
 
 
 def _cost(counters: Sequence[OperationCounters]) -> Cost:
@@ -295,70 +212,6 @@ def _death(event: Event, clock: WorkClock) -> Death:
         worker=fields.get("worker", ""), code=int(fields.get("code", 0)), after=clock.after(event.time),
         returned=int(fields.get("returned", 0)),
     )  # fmt: skip
-
-
-# -- over time --------------------------------------------------------------------------------------------------
-def _timeline(found: Found, clock: WorkClock, counts: Counts) -> Timeline:
-    events = [e for e in found.events if e.fields.get("kind") in ("candidate", "verdict")]
-    generated = counts.generated - sum(e.fields["kind"] == "candidate" for e in events)
-    verdicts = [e for e in events if e.fields["kind"] == "verdict"]
-    evaluated = counts.evaluated - len(verdicts)
-    correct = counts.correct - sum(e.fields.get("correct") == "True" for e in verdicts)
-    # A run in progress counts on while its events are read: a small negative rest means nothing.
-    so_far = Moment(
-        after=0.0, generated=max(0, generated), evaluated=max(0, evaluated), correct=max(0, correct)
-    )
-    moments = [so_far]
-    for event in events:
-        is_verdict = event.fields["kind"] == "verdict"
-        so_far = Moment(
-            after=clock.after(event.time),
-            generated=so_far.generated + (not is_verdict),
-            evaluated=so_far.evaluated + is_verdict,
-            correct=so_far.correct + (is_verdict and event.fields.get("correct") == "True"),
-        )
-        moments.append(so_far)
-    if events:
-        moments.append(so_far.model_copy(update={"after": max(so_far.after, clock.total)}))
-    return Timeline(
-        complete=generated <= 0 and evaluated <= 0,
-        moments=tuple(_thinned(moments, MOMENTS)),
-        best=_steps(found, clock),
-    )
-
-
-def _steps(found: Found, clock: WorkClock) -> dict[str, tuple[Step, ...]]:
-    steps: dict[str, list[Step]] = {}
-    best: dict[str, float] = {}
-    for event in found.events:
-        if event.fields.get("kind") != "verdict" or not _improves(best, event):
-            continue
-        operation, hash = event.fields["operation"], event.fields["hash"]
-        kernel = found.kernels.get((operation, hash))
-        if kernel is not None:
-            step = Step(
-                after=clock.after(event.time), speedup=kernel["speedup"], speedup_low=kernel["speedup_low"],
-                speedup_high=kernel["speedup_high"], hash=hash,
-            )  # fmt: skip
-            steps.setdefault(operation, []).append(step)
-    return {operation: tuple(found_steps) for operation, found_steps in steps.items()}
-
-
-def _improves(best: dict[str, float], event: Event) -> bool:
-    """Whether a verdict raises the best speedup of its operation; notes it."""
-    operation, speedup = event.fields["operation"], float(event.fields.get("speedup", 0))
-    if event.fields.get("correct") != "True" or speedup <= best.get(operation, 0.0):
-        return False
-    best[operation] = speedup
-    return True
-
-
-def _thinned(moments: list[Moment], limit: int) -> list[Moment]:
-    """At most about ``limit`` of them, first and last kept."""
-    if len(moments) <= limit:
-        return moments
-    stride = -(-len(moments) // limit)
-    return [*moments[:-1:stride], moments[-1]]
 
 
 # -- arithmetic ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from .. import words
 from .model import Report, Step
@@ -30,6 +30,9 @@ MOST_LINES = len(COLOURS)
 MOST_CLASSES = 8
 MOST_BARS = 24
 """Operations with a bar of their own; more make labels that nobody can read."""
+TENTHS = [round(0.5 + 0.1 * i, 1) for i in range(16)]
+QUARTERS = [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0]
+MOST_TICKS = 9
 DPI = 160
 WIDTH = 11.0
 """Inches; the page shows 1,130 pixels, so that text keeps the size of the page's own."""
@@ -100,7 +103,7 @@ def progress(report: Report) -> Plot | None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_xlabel(f"{name} of work since the start")
     axes.set_ylabel("candidates")
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False)
     cut = (
         ""
         if report.timeline.complete
@@ -118,7 +121,10 @@ def failures(report: Report) -> Plot | None:
         judged if len(judged) <= MOST_BARS else sorted(judged, key=lambda o: -o.counts.evaluated)[:MOST_BARS]
     )
     classes = list(report.failures)[:MOST_CLASSES]
-    figure, axes = _figure(1.5 + 0.34 * len(shown))
+    # Tall enough for its rows and for its legend.
+    figure, axes = _figure(
+        max(0.9 + 0.34 * len(shown), 0.5 + 0.24 * (min(len(report.failures), MOST_CLASSES) + 2))
+    )
     names = [o.operation for o in shown]
     parts = [("correct", CORRECT, [o.counts.correct for o in shown])]
     palette = [c for c in COLOURS if c != "#009E73"]  # too close to the green of correct
@@ -211,8 +217,18 @@ def _log_axis(axes: Axes, steps: list[Step]) -> None:
     lowest = min(1.0, *(s.speedup_low for s in steps if s.speedup_low > 0), *(s.speedup for s in steps))
     highest = max(1.0, *(s.speedup_high for s in steps))
     axes.set_ylim(lowest / 1.15, highest * 1.15)
+    axes.yaxis.set_major_locator(FixedLocator(speedup_ticks(lowest / 1.15, highest * 1.15)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def speedup_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between the bounds: powers of two where the range is wide, finer ones where it is not."""
+    for ladder in (TENTHS, QUARTERS, [2.0**power for power in range(-20, 21)]):
+        inside = [tick for tick in ladder if low <= tick <= high]
+        if len(inside) <= MOST_TICKS and ladder[0] <= low and high <= ladder[-1]:
+            break
+    return inside
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:

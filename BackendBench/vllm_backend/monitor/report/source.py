@@ -8,7 +8,7 @@ import redis
 
 from ...state.run_state import Event, RunStore
 from ...state.store import KernelStore
-from .collect import Found, wanted_kernels
+from .found import Found, wanted_kernels
 
 PAGE = 5_000
 """Events read at a time: about 1.5 MB."""
