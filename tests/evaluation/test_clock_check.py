@@ -40,3 +40,9 @@ def test_waiting_for_a_busy_core_is_not_held_against_the_candidate():
     worked = TimedBlock([500.0] * 4, 50_000.0, cpu=90_000.0)
     assert tampered(EAGER, [waited] * 5) == ""
     assert tampered(EAGER, [worked] * 5)
+
+
+def test_work_that_hides_in_the_delivery_is_found():
+    eager = [TimedBlock([1000.0] * 4, 4200.0, 4100.0, delivery=900.0)] * 5
+    assert tampered(eager, [TimedBlock([500.0] * 4, 2200.0, 2100.0, delivery=1000.0)] * 5) == ""
+    assert "handing over" in tampered(eager, [TimedBlock([5.0] * 4, 220.0, 200.0, delivery=2900.0)] * 5)

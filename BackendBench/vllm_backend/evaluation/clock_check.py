@@ -2,10 +2,12 @@
 
 - Pure. The judge measures the wall time of every block from request to reply; no code of the candidate's runs
   in the process that reads this clock.
-- A block's wall time is the calls, the copying of the outputs and the round trip. Eager's block, run by trusted
-  code through the same harness on the same shapes, says what all but the calls costs: the *overhead*.
-- On a CPU the kernel's account of the process's processor time bounds the wall time: what the process spent
-  waiting for a busy core is not held against it.
+- A block's wall time is the calls, the round trip and on a GPU the copying of the outputs. Eager's block, run by
+  trusted code through the same harness on the same shapes, says what all but the calls costs: the *overhead*.
+- On a CPU the outputs are handed over in a second step that must cost no more than eager's: whoever computes there
+  has not computed when it was timed.
+- On a busy machine a process also waits for a core. What the kernel counts as its processor time, stretched as
+  eager's was, bounds the time that it can have worked.
 - A speedup rests on the pairs whose claims the clock supports; where that is not most of them, it is tampering.
 """
 
@@ -16,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 OVERHEAD_FACTOR = 1.5
-"""Copying outputs and answering varies from block to block; 1.5 covers what was seen on a busy 2-core machine."""
+"""Answering and copying outputs varies from block to block; 1.5 covers what was seen on a busy 2-core machine."""
 SLACK_US = 200.0
 """Per block: process wake-up, which the scheduler may delay on a machine with few cores."""
 LEAST_SHARE = 0.8
 """Claims must reach this share of what the wall leaves for the calls."""
+DELIVERY_FACTOR = 2.0
+"""Handing over outputs against eager's: strided ones and cold pages cost more, computing them costs more still."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +33,38 @@ class TimedBlock:
 
     claimed: Sequence[float]
     wall: float
-    cpu: float | None = None
-    """Processor time of the whole process during the block; None where work is not done by the processor."""
+    cpu: float = 0.0
+    """Processor time of the whole process during the block; the wall time where a GPU works."""
+    delivery: float = 0.0
+    """What handing over the outputs took where that is a step of its own: the lesser of wall and processor time."""
+
+    @property
+    def total(self) -> float:
+        """Claimed for all calls."""
+        return sum(self.claimed)
 
     @property
     def overhead(self) -> float:
         """Wall time that is not claimed."""
-        return self.wall - sum(self.claimed)
-
-    @property
-    def busy(self) -> float:
-        """What of the wall time the process can have worked."""
-        return self.wall if self.cpu is None else min(self.wall, self.cpu)
+        return self.wall - self.total
 
 
 def believed(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> list[bool]:
     """For every pair of blocks whether the judge's clock supports the candidate's claim."""
     usual = max(0.0, statistics.median(b.overhead for b in eager))
+    delivery = statistics.median(b.delivery / len(b.claimed) for b in eager)
     return [
-        _least(theirs, max(usual, mine.overhead)) <= sum(theirs.claimed) <= theirs.wall
+        _least(mine, theirs, max(usual, mine.overhead)) <= theirs.total <= theirs.wall
+        and theirs.delivery <= DELIVERY_FACTOR * delivery * len(theirs.claimed) + SLACK_US
         for mine, theirs in zip(eager, candidate, strict=True)
     ]
 
 
-def _least(block: TimedBlock, overhead: float) -> float:
-    """The least that an honest process can claim for this block, microseconds."""
-    return LEAST_SHARE * (block.busy - overhead * OVERHEAD_FACTOR - SLACK_US)
+def _least(mine: TimedBlock, theirs: TimedBlock, overhead: float) -> float:
+    """The least that an honest process can claim for its block, microseconds."""
+    stretch = max(1.0, mine.total / mine.cpu) if mine.cpu else 1.0
+    worked = min(theirs.wall, theirs.cpu * stretch) if theirs.cpu else theirs.wall
+    return LEAST_SHARE * (worked - overhead * OVERHEAD_FACTOR - SLACK_US)
 
 
 def tampered(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> str:
@@ -65,11 +75,16 @@ def tampered(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> st
     if sum(trusted) * 2 > len(trusted):
         return ""
     wall = statistics.median(b.wall for b in candidate)
-    claimed = statistics.median(sum(b.claimed) for b in candidate)
+    claimed = statistics.median(b.total for b in candidate)
     if claimed > wall:
         return f"claims {claimed:.0f} us for a block that took {wall:.0f} us"
     usual = max(0.0, statistics.median(b.overhead for b in eager))
-    least = statistics.median(_least(b, usual) for b in candidate)
+    least = statistics.median(_least(e, c, usual) for e, c in zip(eager, candidate, strict=True))
+    if claimed >= least:
+        mine, theirs = (statistics.median(b.delivery for b in side) for side in (eager, candidate))
+        return (
+            f"handing over its outputs takes {theirs:.0f} us, eager's {mine:.0f} us: work that was not timed"
+        )
     return (
         f"claims {claimed:.0f} us for a block of {wall:.0f} us, of which at least {least:.0f} us were its own"
     )

@@ -56,10 +56,9 @@ class Lane:
         if not self.trusted:
             _signal(self.session.pid, signal.SIGCONT)
 
-    def cpu_us(self) -> float | None:
-        """Processor time of the process so far, microseconds; None where a GPU does the work."""
-        used = None if self.on_gpu else leftovers.cpu_ns(self.session.pid)
-        return None if used is None else used / 1e3
+    def cpu_us(self) -> float:
+        """Processor time of the process so far, microseconds."""
+        return (leftovers.cpu_ns(self.session.pid) or 0) / 1e3
 
     def outputs(self, layout: Layout) -> torch.Tensor:
         """The output bytes as they are now. A GPU may still work for a stopped process, so there they are copied;
@@ -70,6 +69,16 @@ class Lane:
         copied = produced.clone()
         torch.cuda.synchronize(copied.device)
         return copied
+
+
+@dataclass
+class _Exchange:
+    """One reply with the outputs at its time and what it took, microseconds; a GPU's work counts as wall time."""
+
+    reply: dict[str, Any]
+    outputs: torch.Tensor
+    wall: float
+    cpu: float
 
 
 @dataclass
@@ -110,7 +119,7 @@ class TimingStage:
         await self._warm_up(bench)
         record = Record()
         count = await self._calls_in_block(bench)
-        deadline = time.monotonic() + self._limit
+        deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
         while not self._enough(record, fixed_pairs, deadline):
             await self._pair(bench, record, count)
         reason = tampered(record.eager, record.candidate)
@@ -180,21 +189,33 @@ class TimingStage:
         indices: list[int],
         stage: str = "timing",
     ) -> _Run:
-        """One block. The clock stops when the outputs are in the judge's hands, not when they are said to be."""
+        """One block. On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be;
+        on a CPU handing them over is timed by itself, since it may take longer than the calls."""
         lane.session.stage = stage
         self._fill(lane.buffers, bench.layout, sets, indices)
+        later = not lane.on_gpu
+        done = await self._exchange(
+            lane, bench.layout, "block",
+            calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES, deliver_later=later,
+        )  # fmt: skip
+        reply, delivery = done.reply, 0.0
+        times = _times(reply, len(indices))
+        if later:
+            delivered = await self._exchange(lane, bench.layout, "deliver")
+            reply, delivery = {**reply, **delivered.reply}, min(delivered.wall, delivered.cpu)
+        leftovers.refuse_reported(reply)
+        return _Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, done.outputs)
+
+    async def _exchange(self, lane: Lane, layout: Layout, do: str, **payload: Any) -> _Exchange:
+        """One request to a lane, which is awake only meanwhile."""
         used = lane.cpu_us()
         started = time.perf_counter_ns()
         lane.wake()
-        reply = await lane.session.request(
-            "block", self._limit, calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES
-        )
+        reply = await lane.session.request(do, self._limit, **payload)
         lane.stop()
-        produced = lane.outputs(bench.layout)
+        produced = lane.outputs(layout)
         wall = (time.perf_counter_ns() - started) / 1e3
-        cpu = None if used is None else (lane.cpu_us() or used) - used
-        leftovers.refuse_reported(reply)
-        return _Run(TimedBlock(_times(reply, len(indices)), wall, cpu), reply, produced)
+        return _Exchange(reply, produced, wall, wall if lane.on_gpu else lane.cpu_us() - used)
 
     @staticmethod
     def _fill(buffers: Buffers, layout: Layout, sets: list[list[torch.Tensor]], indices: list[int]) -> None:
