@@ -13,6 +13,7 @@ import ast
 from collections.abc import Iterator
 
 from ..state.error_type import ErrorType
+from . import array_arithmetic
 from .failure import Failure
 
 MODULES = {
@@ -114,6 +115,8 @@ def screen(code: str, function: str, allow_library_calls: bool = False) -> Failu
     visitor = _Visitor(allow_library_calls)
     try:
         visitor.visit(tree)
+        if visitor.failure is None:
+            visitor.check_arrays(tree)
     except RecursionError:
         return Failure(ErrorType.FORBIDDEN_CODE, "nested too deeply to be read")
     return visitor.failure
@@ -136,6 +139,7 @@ class _Visitor(ast.NodeVisitor):
         self._allow_library_calls = allow_library_calls
         self._modules: dict[str, str] = {}
         self._jitted = 0
+        self._jitted_names: set[str] = set()
 
     def _forbid(self, node: ast.AST, what: str) -> None:
         self._fail(ErrorType.FORBIDDEN_CODE, node, f"{what} is not allowed in a kernel")
@@ -272,8 +276,22 @@ class _Visitor(ast.NodeVisitor):
         elif not self._jitted and parts[1] not in NUMPY_OUTSIDE_JIT and isinstance(node, ast.Attribute):
             self._library(node, ".".join(parts))
 
+    def check_arrays(self, tree: ast.Module) -> None:
+        """Refuse operators and methods of NumPy's arrays outside jitted functions."""
+        found = array_arithmetic.find(tree, self._jitted_names)
+        if found is not None:
+            self._library(*found)
+
+    def visit_Module(self, node: ast.Module) -> None:
+        for part in ast.walk(node):
+            if isinstance(part, ast.FunctionDef) and any(self._is_jit(d) for d in part.decorator_list):
+                self._jitted_names.add(part.name)
+            elif isinstance(part, ast.Call) and self._is_jit(part.func):  # kernel = numba.njit(function)
+                self._jitted_names.update(a.id for a in part.args if isinstance(a, ast.Name))
+        self.generic_visit(node)
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        jitted = any(self._is_jit(d) for d in node.decorator_list)
+        jitted = node.name in self._jitted_names
         self._jitted += jitted
         self.generic_visit(node)
         self._jitted -= jitted

@@ -1,0 +1,12 @@
+# operation: relu
+# target: cpu
+# expect: library_call
+# behind the screen: slower, accepted
+"""NumPy computes outside of any kernel. Nothing but the screen sees it; the answer is right and honestly timed."""
+
+import numpy as np
+import torch
+
+
+def relu_kernel_impl(x):
+    return torch.from_numpy(np.maximum(x.contiguous().numpy(), 0)).reshape(x.shape)

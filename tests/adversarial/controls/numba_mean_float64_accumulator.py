@@ -1,0 +1,38 @@
+# operation: mean
+# target: cpu
+"""Accumulates in double precision."""
+
+import numba
+import torch
+
+def _rows(x, dim):
+    """The tensor as (kept, reduced), the shape of the kept part, the same with the reduced dimensions as 1."""
+    dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim) or range(x.dim())
+    reduced = sorted({d % max(1, x.dim()) for d in dims}) if x.dim() else []
+    kept = [d for d in range(x.dim()) if d not in reduced]
+    shape = [x.shape[d] for d in kept]
+    ones = [1 if d in reduced else x.shape[d] for d in range(x.dim())]
+    count = 1
+    for d in reduced:
+        count *= x.shape[d]
+    total = 1
+    for n in shape:
+        total *= n
+    return x.permute(*kept, *reduced).contiguous().reshape(total, count), shape, ones
+
+
+@numba.njit
+def _mean(x, y):
+    for r in range(x.shape[0]):
+        total = 0.0
+        for c in range(x.shape[1]):
+            total += x[r, c]
+        y[r] = total / x.shape[1] if x.shape[1] else total * float("nan")
+
+
+def mean_kernel_impl(x, dim=None, keepdim=False, *, dtype=None):
+    dtype = dtype or x.dtype
+    rows, shape, ones = _rows(x.to(dtype), dim)
+    y = torch.empty(rows.shape[0], dtype=dtype)
+    _mean(rows.numpy(), y.numpy())
+    return y.reshape(ones if keepdim else shape)

@@ -1,0 +1,37 @@
+# operation: softmax
+# target: cpu
+"""Largest value and sum in one pass, quotients in the second."""
+
+import math
+
+import numba
+import torch
+
+
+@numba.njit
+def _softmax(x, y):
+    for r in range(x.shape[0]):
+        top = x[r, 0]
+        total = 0.0
+        for c in range(x.shape[1]):
+            v = x[r, c]
+            if v > top:
+                total = total * math.exp(top - v) + 1.0
+                top = v
+            elif v == top:
+                total += 1.0
+            else:
+                total += math.exp(v - top)
+        for c in range(x.shape[1]):
+            y[r, c] = math.exp(x[r, c] - top) / total
+
+
+def softmax_kernel_impl(x, dim, dtype=None):
+    moved = x.to(dtype or x.dtype)
+    if moved.dim() == 0:
+        return softmax_kernel_impl(moved.reshape(1), 0).reshape(())
+    moved = moved.movedim(dim, -1).contiguous()
+    y = torch.empty_like(moved)
+    if moved.numel():
+        _softmax(moved.view(-1, moved.shape[-1]).numpy(), y.view(-1, moved.shape[-1]).numpy())
+    return y.movedim(-1, dim).contiguous()
