@@ -25,7 +25,7 @@ BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
 BASES = 2
 """Independent sets of inputs per workload; slots are rotations of them."""
 FLUSH_BYTES = 256 << 20
-"""Zeroed before every timed call on a GPU: over four times the largest L2 (60 MB on an H200), and long enough
+"""Read before every timed call on a GPU: over four times the largest L2 (60 MB on an H200), and long enough
 (60 us and more) for a launch from Python to hide behind it."""
 
 

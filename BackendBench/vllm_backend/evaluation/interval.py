@@ -20,6 +20,9 @@ MIN_PAIRS = 5
 """Fewer pairs give an interval so wide that it decides nothing (t = 2.8 at 4 degrees of freedom)."""
 MAX_PAIRS = 40
 """Where a ratio has not settled by then, the machine is noisy and more pairs buy little (error falls with sqrt n)."""
+PATIENCE_SECONDS = 4.0
+"""For the pairs of one workload: a machine that is busy with other things must not hold up everybody. What was
+measured by then is reported with the interval that it supports."""
 CONFIRM_PAIRS = 15
 """Fixed length of the run that is reported."""
 CLEARLY_SLOWER = 0.95

@@ -42,6 +42,10 @@ DOUBTFUL = {
 }  # fmt: skip
 """Failures that something else on the machine can cause; repeated once in a fresh process."""
 
+FIRST_CASES_SECONDS = 6.0
+"""On a GPU the first cases are compiled already when they run and take milliseconds; an autotuner with a dozen
+configurations takes two seconds. Who hangs keeps everybody else from timing, so this limit is short."""
+
 
 @dataclass
 class _Trial:
@@ -203,6 +207,8 @@ class Judge:
             self._settle()
             session.case_names = [c.name for c in chunk.cases]
             left = max(0.1, deadline - time.monotonic())
+            if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
+                left = min(left, FIRST_CASES_SECONDS)
             reply = await session.request(
                 "run", left, calls=chunk.layout.request(), forbidden=prepared.packets
             )
