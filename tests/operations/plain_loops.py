@@ -289,7 +289,8 @@ def _relu(x: Array) -> Array:
 
 LOOPS: dict[str, Callable[..., Array]] = {
     "relu": _relu, "sigmoid": sigmoid, "tanh": np.tanh, "gelu": gelu, "silu": lambda x: x * sigmoid(x),
-    "exp": lambda x: np.exp2(x * x.dtype.type(1 / math.log(2))), "log": lambda x: np.log2(x) * x.dtype.type(math.log(2)),
+    "exp": lambda x: np.exp2(x * x.dtype.type(1 / math.log(2))),
+    "log": lambda x: np.log2(x) * x.dtype.type(math.log(2)),
     "log1p": np.log1p, "expm1": np.expm1, "sqrt": np.sqrt, "rsqrt": lambda x: 1 / np.sqrt(x),
     "reciprocal": lambda x: 1 / x, "abs": np.abs, "neg": np.negative, "sin": np.sin, "cos": np.cos, "erf": erf,
     "floor": np.floor, "hardswish": lambda x: x * hardsigmoid(x), "hardsigmoid": hardsigmoid,

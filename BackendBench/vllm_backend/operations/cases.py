@@ -28,6 +28,8 @@ from .wellknown import WellKnown
 
 MOST_SAMPLES = 16
 """OpInfo samples per operation, spread over all it has: enough for every kind of argument, cheap to judge."""
+MOST_ELEMENTS = 1 << 17
+"""Of all tensors of a sample; the few above it cost a CPU judge a minute."""
 CPU = torch.device("cpu")
 
 log = logging.getLogger(__name__)
@@ -184,10 +186,16 @@ def captured(overload: Any, name: str, variant: str, seed: int, most: int) -> It
     """Calls of ``overload`` that the samples of one OpInfo amount to, with the samples' numbers."""
     info = opinfo.database()[name, variant]
     for number, sample in _spread(opinfo.samples(info, seed), most):
+        if _elements(sample) > MOST_ELEMENTS:
+            continue
         with seeded_everywhere(seed):
             calls = opinfo.record(info, sample)
         if len(calls) == 1 and calls[0].overload is overload:
             yield number, _own_memory(calls[0].call)
+
+
+def _elements(sample: Any) -> int:
+    return sum(t.numel() for t in trees.tensors((sample.input, sample.args, sample.kwargs)))
 
 
 def _own_memory(call: Call) -> Call:

@@ -205,7 +205,9 @@ def _compare_floats(
 ) -> Comparison:
     mine, theirs = _real(candidate), _real(eager)
     precise = limits.precise
-    rounded = precise.to(theirs.dtype)
+    rounded = (
+        precise.to(eager.dtype).to(theirs.dtype) if eager.dtype.itemsize == 1 else precise.to(theirs.dtype)
+    )
     mine_finite, rounded_finite = mine.isfinite(), rounded.isfinite()
     regular = mine_finite & theirs.isfinite()
     # Where eager or the candidate is not finite: like eager, or like the rounded truth, or close to a finite truth.
@@ -246,8 +248,10 @@ def _unravel(position: int, shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _real(tensor: torch.Tensor) -> torch.Tensor:
-    """A complex tensor as pairs of reals in a last dimension; a real one as it is."""
-    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+    """A complex tensor as pairs of reals in a last dimension; a real one as it is, float8 in float32."""
+    if tensor.is_complex():
+        return torch.view_as_real(tensor.resolve_conj())
+    return tensor.float() if tensor.dtype.itemsize == 1 else tensor
 
 
 def _magnitude(tensor: torch.Tensor) -> torch.Tensor:
@@ -262,7 +266,7 @@ def _limits(eager: torch.Tensor, reference: Reference, index: int) -> _Limits:
     precise = own if found is None else found.to(wide)
     # A reference that is not finite where eager is (its own domain ends elsewhere) tells nothing.
     precise = torch.where(own.isfinite() & ~precise.isfinite(), own, precise)
-    dtype = _real(eager).dtype
+    dtype = eager.dtype.to_real() if eager.is_complex() else eager.dtype
     info = torch.finfo(dtype)
     magnitude = torch.nan_to_num(_magnitude(precise), nan=0.0, posinf=0.0)
     typical = _typical(magnitude)

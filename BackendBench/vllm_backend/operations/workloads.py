@@ -151,14 +151,14 @@ def _calls(overload: Any, infos: Sequence[tuple[str, str]], seed: int) -> Any:
 
 
 def works_by_element(overload: Any, call: Call) -> bool:
-    """Whether the call treats every element alone: permuting its flattened inputs permutes its output."""
+    """Whether the call treats every element alone: flattened inputs, crossed and straight after each other, give
+    its outputs so."""
     inputs = trees.tensors(call)
     if not 1 <= len(inputs) <= 3 or inputs[0].numel() < 2 or not inputs[0].is_floating_point():
         return False
     if any(t.shape != inputs[0].shape or t.dtype != inputs[0].dtype for t in inputs):
         return False
-    order = torch.arange(inputs[0].numel()).flip(0)
-    permuted = trees.map_call(lambda t: t.reshape(-1)[order], call)
+    permuted = trees.map_call(_crossed, call)
     try:
         straight = trees.leaves(overload(*call.args, **call.kwargs)) or []
         crossed = trees.leaves(overload(*permuted.args, **permuted.kwargs)) or []
@@ -166,9 +166,13 @@ def works_by_element(overload: Any, call: Call) -> bool:
         return False
     if len(straight) != 1 or len(crossed) != 1 or straight[0].shape != inputs[0].shape:
         return False
-    if crossed[0].shape != (inputs[0].numel(),):
-        return False
-    return torch.allclose(straight[0].reshape(-1)[order], crossed[0], equal_nan=True)
+    expected = _crossed(straight[0])
+    return crossed[0].shape == expected.shape and torch.allclose(expected, crossed[0], equal_nan=True)
+
+
+def _crossed(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.reshape(-1)
+    return torch.cat([flat.flip(0), flat])
 
 
 def _synthetic(overload: Any, call: Call, shape: tuple[int, ...], dtype: torch.dtype) -> Workload | None:
