@@ -128,7 +128,7 @@ def _show(*tables: Table) -> None:
 
     target = console(sys.stdout)
     for table in tables:
-        target.print(drawn(table))
+        target.print(drawn(table, target.width))
 
 
 def canonical(operation: str, store: KernelStore) -> str:

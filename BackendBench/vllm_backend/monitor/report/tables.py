@@ -71,7 +71,8 @@ def operations(report: Report) -> Table:
         "generated", "duplicates", "unusable", "evaluated", "correct", "faster", "first correct", "first faster",
         "best speedup", "95 % interval",
     )  # fmt: skip
-    heads = columns("operation", *names, last="against eager")
+    spare = frozenset({"duplicates", "unusable", "first correct", "first faster"})
+    heads = columns("operation", *names, last="against eager", spare=spare)
     note = (
         "Best speedup: eager time over kernel time, geometric mean over the workloads, of this run's best kernel. "
         "The interval is that of this one measurement; faster or slower is said only when all of it lies on one "
@@ -147,7 +148,8 @@ def costs(report: Report) -> Table:
         "tokens / accepted", "generation s / accepted", "GPU s / accepted", "evaluation s / accepted",
         "feedback lag", "largest lag",
     )  # fmt: skip
-    heads = columns("operation", *names)
+    spare = frozenset({"generation s / candidate", "tokens / candidate", "GPU s / accepted", "largest lag"})
+    heads = columns("operation", *names, spare=spare)
     rows = [(o.operation, *_cost(o.cost), *_lag(o)) for o in report.operations]
     rows.append(("all", *_cost(report.cost), *_lag(report)))
     note = (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from ..table import drawn
+from ..table import drawn, fitted
 from .model import Report
 from .tables import tables
 
 
 def show(report: Report, console: Console) -> None:
-    """Print the report."""
+    """Print the report; what has no room is in the files."""
     for table in tables(report):
         if table.brief:
-            console.print(drawn(table))
+            console.print(drawn(fitted(table, console.width), console.width))
             console.print()
