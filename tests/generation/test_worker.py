@@ -209,7 +209,12 @@ def test_candidates_remember_which_feedback_their_prompt_had_seen(books: redis.R
     assert "def relu_kernel_impl(x): return x" in server.chats[0].body["messages"][1]["content"]
 
 
-def test_it_holds_while_evaluation_is_behind(books: redis.Redis, redis_url: str) -> None:
+def test_it_holds_while_evaluation_is_behind(
+    books: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        worker, "STEP_SECONDS", 1.0
+    )  # the first look comes before the first claim, not a step later
     waiting = [
         candidate(f"q/relu/0:{i}", run="q", code=f"x = {i}") for i in range(controller.FLOOR_DEPTH + 1)
     ]
