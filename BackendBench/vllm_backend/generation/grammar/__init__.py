@@ -20,14 +20,16 @@ from .derive import derive
 from .elementwise import ELEMENTWISE
 from .facts import Facts
 from .mistakes import RULES, draw, fitting
-from .rows import MATMUL, NORMALISATION
+from .rows import MATMUL, NORMALISATION, REDUCTION
 
 MISTAKES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {rule.name: tuple(error.value for error in rule.errors) for rule in RULES}
 )
 """Name of each mistake -> values of ``ErrorType`` that it usually leads to, likeliest first; (): only slow."""
 
-FACTS: Mapping[str, Facts] = MappingProxyType({**ELEMENTWISE, **BINARY, **NORMALISATION, **MATMUL})
+FACTS: Mapping[str, Facts] = MappingProxyType(
+    {**ELEMENTWISE, **BINARY, **REDUCTION, **NORMALISATION, **MATMUL}
+)
 
 
 @dataclass(frozen=True)

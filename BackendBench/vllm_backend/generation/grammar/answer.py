@@ -31,7 +31,8 @@ def around(code: str, dsl: str, choices: Choices) -> str:
 def honest_attempt(operation: str, dsl: str, function: str) -> str:
     """A module for an operation that the grammar has no productions for. It says so, and it fails."""
     return (
-        f"import torch\n\n# The grammar has no productions for {operation} in {dsl}:\n# this copies its first input and will fail.\n\n\n"
+        f"import torch\n\n# The grammar has no productions for {operation} in {dsl}:\n"
+        "# this copies its first input and will fail.\n\n\n"
         f"def {function}(*args, **kwargs):\n    first = next(a for a in args if isinstance(a, torch.Tensor))\n"
         "    return first.clone()\n"
     )

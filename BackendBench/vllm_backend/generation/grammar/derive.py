@@ -45,6 +45,7 @@ def derive(facts: Facts, dsl: str, function: str, mistake: str, choices: Choices
         "lines": _statements(_constants(lines, dsl, typed, facts.integers)),
         "fast": _statements(fast), "doc": f'    """{_doc(facts, choices)}"""',
         "LANES": choices.pick("lanes", {8: 1.0, 16: 2.0, 32: 1.0}),
+        "NB": choices.pick("tile length", (16, 32, 64)), "CB": choices.pick("tile columns", (32, 64, 128)),
         "operand_arrays": [f"{name}_in" for name in facts.operands],
         "needs": re.findall(r"vec_\w+", fast),
         "CHUNK": choices.pick("chunk", CHUNKS), "THRESHOLD": choices.pick("threshold", THRESHOLDS),
@@ -87,8 +88,9 @@ def _names(signature: str) -> list[str]:
 
 
 def _tidy(text: str) -> str:
-    """Two empty lines between functions at most, none at the end of line."""
+    """Two empty lines between functions at most, none within one."""
     text = "\n".join(line.rstrip() for line in text.strip().split("\n"))
+    text = re.sub(r"\n\n+(?= {4})", "\n", text)
     return re.sub(r"\n{4,}", "\n\n\n", text) + "\n"
 
 

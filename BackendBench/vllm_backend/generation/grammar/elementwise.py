@@ -335,7 +335,8 @@ ELEMENTWISE = table(
         numba=(SOFTPLUS_NUMBA,),
         fast=SOFTPLUS_FAST,
         triton=(
-            "t = x * beta\ny = tl.where(t > threshold, x, libdevice.log1p(tl.exp(tl.where(t > threshold, threshold, t))) / beta)",
+            "t = x * beta\nlow = tl.where(t > threshold, threshold, t)\n"
+            "y = tl.where(t > threshold, x, libdevice.log1p(tl.exp(low)) / beta)",
         ),
         numba_bad={
             "option_ignored": "x if x > C(20.0) else math.log1p(math.exp(x))",

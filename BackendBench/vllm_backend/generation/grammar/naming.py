@@ -46,7 +46,7 @@ def renamed(code: str, dsl: str, choices: Choices) -> str:
     chosen = {n: c for n, c in chosen.items() if c not in taken}
     for suffix in ("_serial", "_parallel"):
         chosen |= {n + suffix: c + suffix for n, c in chosen.items() if n.endswith("kernel")}
-    pattern = re.compile(
-        rf"(?<![.\w])({'|'.join(sorted(map(re.escape, chosen), key=len, reverse=True))})\b(?!=[^=])"
-    )
+    words = "|".join(sorted(map(re.escape, chosen), key=len, reverse=True))
+    # Keyword arguments of the DSL keep their names; BLOCK_SIZE is a parameter of the kernels themselves.
+    pattern = re.compile(rf"(?<![.\w])({words})\b(?!(?<!BLOCK_SIZE)=[^=])")
     return pattern.sub(lambda match: chosen[match[1]], code)

@@ -42,3 +42,31 @@ MATMUL = table(
     _product("baddbmm", "(c, a, b, *, beta=1, alpha=1)", "wrong_formula"),
     _product("linear", "(input, weight, bias=None)", "wrong_formula"),
 )
+
+DIM = "x, dim=None, keepdim=False"
+
+
+def _reduction(name: str, signature: str, *bad: str, integers: bool = False) -> Facts:
+    wrong = dict.fromkeys(bad, "")
+    return Facts(name, "reduction", signature, PLAIN, PLAIN, wrong, wrong, integers=integers)
+
+
+REDUCTION = table(
+    _reduction("sum", f"({DIM}, *, dtype=None)", "option_ignored", integers=True),
+    _reduction("mean", f"({DIM}, *, dtype=None)", "option_ignored"),
+    _reduction("amax", "(x, dim=(), keepdim=False)", "nan_lost", integers=True),
+    _reduction("amin", "(x, dim=(), keepdim=False)", "nan_lost", integers=True),
+    _reduction("logsumexp", "(x, dim, keepdim=False)", "overflow"),
+    _reduction(
+        "var",
+        "(x, dim=None, *, correction=1, keepdim=False)",
+        "wrong_formula",
+        "option_ignored",
+        "cancellation",
+    ),
+    _reduction("argmax", f"({DIM})", "nan_lost", "wrong_formula", integers=True),
+    _reduction("cumsum", "(x, dim, *, dtype=None)", "wrong_formula", "option_ignored", integers=True),
+    _reduction(
+        "vector_norm", "(x, ord=2, dim=None, keepdim=False, *, dtype=None)", "option_ignored", "nan_lost"
+    ),
+)
