@@ -47,6 +47,12 @@ SHAPES: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 """Qwen2.5-7B as its config.json has it."""
+SHAPES["tiny"] = {
+    **SHAPES["7b"],
+    **{"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4},
+    **{"num_key_value_heads": 2, "vocab_size": 4096, "bos_token_id": None, "eos_token_id": 2},
+}
+"""The same on a CPU in seconds, to see that everything works."""
 SHAPE_ARGS = {"load_format": "dummy", "skip_tokenizer_init": True, "max_model_len": 4096}
 WARM_UP = 64
 """Candidates before the clock starts: kernels are compiled and graphs touched for the first time."""
@@ -198,7 +204,9 @@ def recording_engine(settings: Any, options: argparse.Namespace) -> Any:
         def tokens(self, prompt: Any) -> list[int]:
             if prompt.user not in self.seen:
                 if options.shape:
-                    words = Random(prompt.user).choices(range(1000, 100_000), k=options.prompt_tokens)
+                    words = Random(prompt.user).choices(
+                        range(10, SHAPES[options.shape]["vocab_size"]), k=options.prompt_tokens
+                    )
                     self.seen[prompt.user] = words
                 else:
                     self.seen[prompt.user] = super().tokens(prompt)

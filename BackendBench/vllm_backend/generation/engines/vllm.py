@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
 import multiprocessing
 import os
@@ -207,8 +206,8 @@ class VllmEngine(Engine):
         if engine is not None:
             await asyncio.to_thread(engine.shutdown)
             multiprocessing.active_children()  # takes leave of those that ended
-            del engine
-            gc.collect()  # its finaliser must not run while the interpreter ends: vLLM's modules are gone by then
+            # Its finaliser would do so once more while the interpreter ends, when vLLM's modules are gone.
+            engine.shutdown = lambda *_, **__: None
 
     # -- starting ----------------------------------------------------------------------------------------
     def _build(self) -> Any:
@@ -276,7 +275,7 @@ class VllmEngine(Engine):
 
     async def _next(self, stream: Any, ended: asyncio.Future[None]) -> Any:
         """The next output; None at the end. Raises PromptError or EngineError."""
-        step = asyncio.ensure_future(anext(stream, None))
+        step = asyncio.ensure_future(_following(stream))
         try:
             await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
@@ -292,6 +291,8 @@ class VllmEngine(Engine):
             if not step.done():
                 step.cancel()
                 await asyncio.wait({step})
+            elif not step.cancelled():
+                step.exception()  # seen: the group may have been ended in the same moment
 
     def _broken(self, error: BaseException) -> EngineError:
         cause = self._stderr.cause() or _one_line(error)
@@ -318,6 +319,13 @@ class VllmEngine(Engine):
                 self._fail(
                     EngineError(f"vLLM's engine hangs: it has work and made no step for {silent:.0f} s")
                 )
+
+
+async def _following(stream: AsyncIterator[Any]) -> Any:
+    """The next output of a stream; None at its end."""
+    async for output in stream:
+        return output
+    return None
 
 
 class _Drafts:
