@@ -49,10 +49,12 @@ def farm(
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-def start(*arguments: str | Path, cwd: Path, **more: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: str | Path, cwd: Path, program: tuple[str, ...] = CLI, **more: str
+) -> subprocess.Popen[str]:
     """Start ``backendbench-vllm`` in a process group of its own; output goes to files in ``cwd``."""
     with (cwd / "out.txt").open("a") as out, (cwd / "err.txt").open("a") as err:
         return subprocess.Popen(
-            [*CLI, *map(str, arguments)], cwd=cwd, env=environment(**more), stdout=out, stderr=err, text=True,
+            [*program, *map(str, arguments)], cwd=cwd, env=environment(**more), stdout=out, stderr=err, text=True,
             stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
