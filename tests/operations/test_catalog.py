@@ -115,4 +115,4 @@ def test_the_command_lists_operations_by_family(tmp_path):
     only = farm("operations", "--family", "normalisation", cwd=tmp_path)
     assert only.out.startswith("normalisation (6)")
     assert "elementwise" not in only.out
-    assert farm("operations", "--family", "none").refused("--family", "elementwise", cwd=tmp_path)
+    assert farm("operations", "--family", "none", cwd=tmp_path).refused("--family", "elementwise")
