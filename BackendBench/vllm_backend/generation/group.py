@@ -23,10 +23,10 @@ import structlog
 from ..search.policy import Feedback, Policy, PromptContext
 from ..state.intake import candidate_id, record_unusable, submit_candidate
 from ..state.scripts import ScriptCall
-from ..state.source import source_hash
 from ..state.task import EvaluationTask, GenerationTask
+from .analysis import Analyst
 from .engines.base import Engine, EngineConfigError, EngineError, PromptError, Sample, SamplingParameters
-from .extraction import Unusable, extract
+from .extraction import Unusable
 from .operation_view import OperationView
 from .prompts import compose_prompt
 from .time_share import TimeShare
@@ -59,6 +59,7 @@ class Tools:
     engine: Engine
     clock: TimeShare
     commit: Commit
+    analyst: Analyst
     device_name: str
 
 
@@ -114,7 +115,8 @@ async def _submit(
 ) -> str:  # fmt: skip
     """Hand one sample on; returns what became of it."""
     task, gpu_seconds = group.task, seconds * tools.engine.gpus
-    found = extract(sample.text, view.function, truncated=sample.finish_reason == "length")
+    truncated = sample.finish_reason == "length"
+    found = await tools.analyst.analyse(sample.text, view.function, truncated=truncated)
     if isinstance(found, Unusable):
         log.info("unusable", task=candidate_id(task.id, index), reason=found.value)
         return await tools.commit(
@@ -132,7 +134,7 @@ async def _submit(
         run=task.run,
         operation=task.operation,
         code=found.code,
-        hash=source_hash(found.code),
+        hash=found.hash,
         dsl=task.dsl,
         target=task.target,
         model=tools.engine.model or tools.engine.name,

@@ -35,6 +35,7 @@ from ..state.scripts import ScriptCall
 from ..state.store import KernelStore
 from ..state.task import GenerationTask
 from ..state.worker_registry import WorkerInfo, beat, enter, leave
+from .analysis import Analyst
 from .controller import STEP_SECONDS, GroupController, Observation, Rate
 from .engine_keeper import EngineKeeper
 from .engines import create
@@ -82,7 +83,7 @@ class GenerationWorker:
             lease_seconds=settings.lease_seconds, max_attempts=settings.max_attempts,
         )  # fmt: skip
         clock = TimeShare()
-        self._tools = Tools(engine, clock, self._commit, settings.device_name)
+        self._tools = Tools(engine, clock, self._commit, Analyst(), settings.device_name)
         self._controller = GroupController(settings.groups_in_flight, settings.digest_seconds)
         self._rate = Rate()
         self._groups: dict[str, tuple[Group, asyncio.Task[None]]] = {}
@@ -111,6 +112,7 @@ class GenerationWorker:
                 helper.cancel()
             await self._give_back()
             await self._keeper.close()
+            self._tools.analyst.close()
             with contextlib.suppress(redis.RedisError):
                 await scripts.run_async(self._redis, leave(self._settings.worker_id))
 

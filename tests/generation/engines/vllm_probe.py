@@ -130,6 +130,9 @@ async def main(model: str) -> dict[str, Any]:
     await engine.close()
     await engine.close()
     seen["closed"] = await failure(collect(engine, 1, 5, "closed"))
+    ended_by = time.monotonic() + 30
+    while engine_processes() and time.monotonic() < ended_by:
+        await asyncio.sleep(0.1)
     seen["left"] = [process.name() for process in engine_processes()]
     return seen
 
