@@ -48,9 +48,11 @@ class Mistake:
 FORMULAS = {"nan_lost", "wrong_formula", "overflow", "cancellation", "option_ignored", "nonfinite_cast"}
 """Rules that are a wrong formula in the operation's facts."""
 
+SOFTMAX = ("softmax", "log_softmax")
+
 RULES: tuple[Mistake, ...] = (
     # formulas
-    Mistake("nan_lost", (E.WRONG_NONFINITE,), 2.0),
+    Mistake("nan_lost", (E.WRONG_NONFINITE, E.WRONG_VALUES), 2.0),
     Mistake("wrong_formula", (E.WRONG_VALUES, E.WRONG_NONFINITE, E.LOW_PRECISION), 1.0),
     Mistake("overflow", (E.WRONG_NONFINITE,), 2.0),
     Mistake("cancellation", (E.LOW_PRECISION, E.WRONG_VALUES, E.WRONG_NONFINITE), 2.0),
@@ -67,32 +69,45 @@ RULES: tuple[Mistake, ...] = (
     Mistake("torch_fallback", (E.LIBRARY_CALL,), 1.0),
     Mistake("unknown_function", (E.COMPILE_ERROR, E.RUNTIME_ERROR), 1.5),
     # the wrapper
-    Mistake(
-        "argument_missing",
-        (E.RUNTIME_ERROR,),
-        0.8,
-        operations=("gelu", "leaky_relu", "softplus", "clamp", "add", "sub", "addcmul"),
-    ),
+    Mistake("argument_missing", (E.RUNTIME_ERROR,), 0.8, operations=(
+        "gelu", "leaky_relu", "softplus", "clamp", "add", "sub", "addcmul")),
     Mistake("no_contiguous", (E.RUNTIME_ERROR, E.WRONG_VALUES), 1.5),
     Mistake("no_0d", (E.RUNTIME_ERROR, E.WRONG_SHAPE), 0.8, families=("elementwise",), excepted=("clamp",)),
+    Mistake("no_empty", (E.RUNTIME_ERROR,), 1.0, operations=SOFTMAX),
     Mistake("no_broadcast", (E.RUNTIME_ERROR, E.WRONG_SHAPE, E.WRONG_VALUES), 2.0, families=("binary",)),
+    Mistake("no_broadcast", (E.RUNTIME_ERROR, E.WRONG_SHAPE, E.WRONG_VALUES), 1.0, operations=("matmul",)),
     Mistake("wrong_dtype", (E.WRONG_DTYPE,), 1.5),
     Mistake("returns_numpy", (E.WRONG_STRUCTURE,), 0.4, dsls=("numba",)),
     Mistake("wrong_shape", (E.WRONG_SHAPE,), 0.8),
+    Mistake("dim_ignored", (E.WRONG_VALUES, E.WRONG_SHAPE), 1.5, families=("reduction",)),
+    Mistake("dim_ignored", (E.WRONG_VALUES, E.WRONG_SHAPE), 1.5, operations=SOFTMAX),
+    Mistake("keepdim_ignored", (E.WRONG_SHAPE,), 1.5, families=("reduction",), excepted=("cumsum",)),
+    Mistake("last_dim_only", (E.WRONG_VALUES,), 1.0, operations=("layer_norm", "rms_norm")),
+    Mistake("default_eps", (E.WRONG_VALUES, E.LOW_PRECISION), 1.0, operations=("rms_norm",)),
+    Mistake("wrong_layout", (E.WRONG_VALUES, E.WRONG_NONFINITE, E.CRASH), 1.0, operations=("linear",)),
     Mistake("input_modified", (E.INPUT_MODIFIED, E.ALIASED_OUTPUT), 0.5, families=("elementwise",)),
-    Mistake("buffer_reused", (E.ALIASED_OUTPUT,), 0.3, families=("elementwise",)),
+    Mistake("buffer_reused", (E.ALIASED_OUTPUT,), 0.3, families=("elementwise",), excepted=("clamp",)),
     # the kernel
     Mistake("tail_lost", (E.WRONG_VALUES, E.WRONG_NONFINITE), 1.5, families=("elementwise", "binary")),
-    Mistake(
-        "python_division", (E.RUNTIME_ERROR,), 1.0, dsls=("numba",), operations=("reciprocal", "div", "rsqrt")
-    ),
+    Mistake("no_mask", (E.WRONG_VALUES, E.ILLEGAL_MEMORY_ACCESS, E.INPUT_MODIFIED, E.WRONG_NONFINITE), 1.0,
+            dsls=("triton",), operations=("layer_norm", "group_norm", "var", "relu", "sigmoid", "add", "mul", "matmul",
+                                          "mm", "bmm", "linear")),
+    Mistake("wrong_padding", (E.WRONG_VALUES,), 1.5, dsls=("triton",), operations=SOFTMAX),
+    Mistake("half_precision", (E.LOW_PRECISION, E.WRONG_NONFINITE, E.WRONG_VALUES, E.COMPILE_ERROR), 1.0,
+            dsls=("triton",), families=("matmul", "elementwise", "binary")),
+    Mistake("half_precision", (E.LOW_PRECISION, E.WRONG_NONFINITE, E.WRONG_VALUES), 1.0, dsls=("triton",),
+            operations=("layer_norm", "rms_norm", "sum", "mean", "cumsum")),
+    Mistake("tf32", (E.LOW_PRECISION,), 2.0, dsls=("triton",), families=("matmul",)),
+    Mistake("constexpr_forgotten", (E.COMPILE_ERROR,), 1.0, dsls=("triton",),
+            families=("elementwise", "binary", "matmul")),
+    Mistake("carry_lost", (E.WRONG_VALUES,), 1.5, dsls=("triton",), operations=("cumsum",)),
+    Mistake("nonfinite", (E.WRONG_NONFINITE,), 1.5, dsls=("numba",), operations=("logsumexp",)),
+    Mistake("python_division", (E.RUNTIME_ERROR,), 1.0, dsls=("numba",), operations=("reciprocal", "div", "rsqrt")),
     Mistake("infinite_loop", (E.TIMEOUT,), 0.05, dsls=("numba",), families=("elementwise",)),
-    Mistake(
-        "out_of_bounds", (E.CRASH, E.ILLEGAL_MEMORY_ACCESS, E.WRONG_VALUES), 0.1, families=("elementwise",)
-    ),
+    Mistake("out_of_bounds", (E.CRASH, E.ILLEGAL_MEMORY_ACCESS, E.WRONG_VALUES), 0.1, families=("elementwise",)),
     Mistake("slow", (), 1.0, dsls=("numba",)),
     Mistake("slow", (), 1.0, dsls=("triton",), families=("elementwise", "binary", "matmul")),
-)
+)  # fmt: skip
 
 
 def fitting(facts: Facts, dsl: str) -> list[Mistake]:
