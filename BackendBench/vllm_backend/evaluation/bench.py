@@ -20,7 +20,7 @@ BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
 MOST_CALLS = {"cpu": 8, "cuda": 16}
 LEAST_CALLS = 2
 """A buffer that serves for every answer shows only where a block has two of them."""
-BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 4 << 30}
+BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 1 << 30}
 """Inputs and outputs of one block; every call of a block has its own."""
 BASES = 2
 """Independent sets of inputs per workload; slots are rotations of them."""

@@ -34,6 +34,10 @@ MESSAGE_LIMIT = 3000
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
 
+QUEUE_CYCLES = 2_000_000
+"""About 1 ms of GPU clock before a block: a wrapper of a kernel may take 150 us of Python a call and still be queued
+in time, as each call is also preceded by some 90 us of reading for a cold L2."""
+
 _clock = time.perf_counter_ns  # bound before any candidate code exists
 
 
@@ -129,10 +133,19 @@ class Harness:
             for index, item in enumerate(request["calls"]):
                 places = [calls.Place.from_json(p) for p in item["in"]]
                 try:
-                    self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
+                    with self._untuned(index):
+                        self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
                 except BaseException as error:
                     return {"failure": describe(error), "failed_at": index}
         return {}
+
+    def _untuned(self, turn: int) -> contextlib.AbstractContextManager[None]:
+        """While answers are checked nothing is tuned."""
+        if self._device.type != "cuda":
+            return contextlib.nullcontext()
+        from .triton_support import tuning_suspended
+
+        return tuning_suspended(turn)
 
     def _call(self, call: calls.Call) -> Any:
         assert self._function is not None
@@ -143,7 +156,7 @@ class Harness:
         watch = ComputeWatch(request["forbidden"])
         for index, call in enumerate(self._prepare(request)):
             try:
-                with watch:
+                with watch, self._untuned(index):
                     results.append(self._call(call))
                 self._synchronize()
             except BaseException as error:
@@ -187,9 +200,10 @@ class Harness:
             (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in prepared
         ]
         results = []
+        # The GPU waits until most launches are queued, so that no time of Python's lies between two events.
+        torch.cuda._sleep(QUEUE_CYCLES)
         for call, (start, end) in zip(prepared, events, strict=True):
-            # A cold L2, by reading: what was written would have to be written back at the kernel's cost. The launch of
-            # the kernel from Python hides behind it.
+            # A cold L2, by reading: what was written would have to be written back at the kernel's cost.
             torch.sum(self._flush, 0, out=self._sink)
             start.record()
             results.append(self._call(call))

@@ -25,8 +25,9 @@ from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
-from . import conditions, interval, leftovers, outputs, roofline
+from . import case_plan, conditions, interval, leftovers, outputs, roofline
 from .bench import Bench
+from .case_plan import Chunk
 from .device_lock import DeviceLock
 from .failure import CandidateFailed, Failure, InfrastructureFault
 from .reference_pool import Prepared, ReferencePool
@@ -42,9 +43,12 @@ DOUBTFUL = {
 }  # fmt: skip
 """Failures that something else on the machine can cause; repeated once in a fresh process."""
 
+CORES_KEPT = 2
+"""For the judge itself and for the process that is timed: compilers must not make them wait."""
+WARM_UP_OPERATION = "softmax"
 FIRST_CASES_SECONDS = 6.0
-"""On a GPU the first cases are compiled already when they run and take milliseconds; an autotuner with a dozen
-configurations takes two seconds. Who hangs keeps everybody else from timing, so this limit is short."""
+"""On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
+from timing, so this limit is short."""
 
 
 @dataclass
@@ -71,6 +75,10 @@ class _Trial:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
+def _operation(name: str, source: str) -> Operation:
+    return catalog.from_source(name, source) if source else catalog.resolve(name)
+
+
 class Judge:
     """See the module's docstring. One event loop, many ``evaluate`` calls at once."""
 
@@ -78,7 +86,7 @@ class Judge:
         self.settings = settings
         self.threads = settings.threads or conditions.available_cores()
         self.concurrency = settings.concurrency or (
-            conditions.available_cores() if settings.target == "cuda" else 1
+            max(2, conditions.available_cores() - CORES_KEPT) if settings.target == "cuda" else 1
         )
         self.device = (
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
@@ -96,8 +104,13 @@ class Judge:
         """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
         if self.settings.target == "cpu":
             torch.set_num_threads(self.threads)
-        await self._pool.start()
-        self.ceilings = roofline.measure(self.device)
+        _, self.ceilings = await asyncio.gather(self._pool.start(), asyncio.to_thread(self._warm_up))
+
+    def _warm_up(self) -> roofline.Ceilings:
+        """Import OpInfo's database and load the device's code while the warm server starts."""
+        operation = catalog.resolve(WARM_UP_OPERATION)
+        case_plan.prepare(operation, self.device, 0)
+        return roofline.measure(self.device)
 
     async def close(self) -> None:
         """End every process."""
@@ -122,7 +135,7 @@ class Judge:
         return await self._try(task, source, trial)
 
     async def _try(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
-        operation = catalog.from_source(task.operation, source) if source else catalog.resolve(task.operation)
+        operation = await asyncio.to_thread(_operation, task.operation, source)  # a first look-up may trace
         function = f"{operation.name}_kernel_impl"
         async with trial.stage("screen"):
             refused = screen(task.code, function, self.settings.allow_library_calls)
@@ -149,12 +162,8 @@ class Judge:
         buffers = Buffers(*prepared.plan.room, self.device)
         try:
             async with self._compiling(), trial.stage(prefix + "compile"):
-                await self._load(session, buffers, task, function, prepared)
-            waited = time.monotonic()
-            async with self._lock.shared(), trial.stage(prefix + "correctness"):
-                trial.book(prefix + "wait", time.monotonic() - waited)
-                await self._check(session, buffers, prepared, trial)
-            await leftovers.refuse(session.pid)
+                await self._load(session, buffers, task, function)
+            await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, prepared, trial, prefix)
         finally:
@@ -171,56 +180,79 @@ class Judge:
         async with self._lock.shared():
             yield
 
-    async def _load(
-        self, session: Session, buffers: Buffers, task: EvaluationTask, function: str, prepared: Prepared
-    ) -> None:
+    async def _load(self, session: Session, buffers: Buffers, task: EvaluationTask, function: str) -> None:
         session.stage = "loading the module"
         limit = self.settings.compile_seconds
         await session.request("load", limit, code=task.code, function=function)
         arenas, descriptors = buffers.export()
         await session.request("attach", limit, descriptors, arenas=arenas)
-        if task.dsl == "triton":
-            await self._compile(session, prepared, limit)
 
-    async def _compile(self, session: Session, prepared: Prepared, limit: float) -> None:
-        """Compile for all shapes without launching. What fails for another reason will fail again when it is run."""
+    async def _check_in_steps(
+        self,
+        session: Session,
+        buffers: Buffers,
+        task: EvaluationTask,
+        prepared: Prepared,
+        trial: _Trial,
+        prefix: str,
+    ) -> None:
+        """The first few cases, then all others, then (compiled only) the workloads: most wrong kernels fail early, and
+        what they never get to is not compiled."""
+        chunks, benches = prepared.plan.chunks, prepared.benches
+        trial.total = prepared.plan.total
+        deadline = time.monotonic() + self.settings.correctness_seconds
+        steps: tuple[tuple[list[Chunk], list[Bench]], ...] = ((chunks[:1], []), (chunks[1:], benches))
+        passed = 0
+        for step, timed in steps:
+            if task.dsl == "triton":
+                started = time.monotonic()
+                async with trial.stage(prefix + "compile"):
+                    await self._compile(session, step, timed)
+                deadline += time.monotonic() - started
+            waited = time.monotonic()
+            async with self._lock.shared(), trial.stage(prefix + "correctness"):
+                waited = time.monotonic() - waited
+                deadline += waited
+                trial.book(prefix + "wait", waited)
+                for chunk in step:
+                    await self._check(session, buffers, prepared, chunk, deadline, trial, passed)
+                    passed += len(chunk.cases)
+
+    async def _compile(self, session: Session, chunks: list[Chunk], benches: list[Bench]) -> None:
+        """Compile without launching. What fails for another reason will fail again when it is run."""
         session.stage = "compiling"
-        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in prepared.plan.chunks]
-        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in prepared.benches]
+        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
+        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
         for request, names in requests:
             session.case_names = names
             try:
-                await session.request("dry_run", limit, calls=request)
+                await session.request("dry_run", self.settings.compile_seconds, calls=request)
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
 
-    async def _check(self, session: Session, buffers: Buffers, prepared: Prepared, trial: _Trial) -> None:
+    async def _check(
+        self, session: Session, buffers: Buffers, prepared: Prepared, chunk: Chunk, deadline: float, trial: _Trial,
+        passed: int,
+    ) -> None:  # fmt: skip
         session.stage = "the correctness cases"
-        trial.total = prepared.plan.total
-        passed = 0
-        deadline = time.monotonic() + self.settings.correctness_seconds
-        for chunk in prepared.plan.chunks:
-            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-                buffers.write(item, case.inputs)
-            buffers.poison(chunk.layout)
-            self._settle()
-            session.case_names = [c.name for c in chunk.cases]
-            left = max(0.1, deadline - time.monotonic())
-            if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
-                left = min(left, FIRST_CASES_SECONDS)
-            reply = await session.request(
-                "run", left, calls=chunk.layout.request(), forbidden=prepared.packets
-            )
-            self._note_library_calls(reply, trial)
-            leftovers.refuse_reported(reply)
-            for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
-                failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
-                if failure is not None:
-                    raise CandidateFailed(failure)
-                passed += 1
-                trial.passed = max(trial.passed, passed)
-            await asyncio.sleep(0)  # let the other candidates' replies in
+        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+            buffers.write(item, case.inputs)
+        buffers.poison(chunk.layout)
+        self._settle()
+        session.case_names = [c.name for c in chunk.cases]
+        left = max(0.1, deadline - time.monotonic())
+        if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
+            left = min(left, FIRST_CASES_SECONDS)
+        reply = await session.request("run", left, calls=chunk.layout.request(), forbidden=prepared.packets)
+        self._note_library_calls(reply, trial)
+        leftovers.refuse_reported(reply)
+        for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
+            failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
+            if failure is not None:
+                raise CandidateFailed(failure)
+            trial.passed = max(trial.passed, passed + index + 1)
+        await asyncio.sleep(0)  # let the other candidates' replies in
         session.case_names = ()
 
     def _settle(self) -> None:

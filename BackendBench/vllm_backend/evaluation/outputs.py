@@ -95,6 +95,8 @@ def compare(
     precise: tolerances.Reference,
 ) -> Failure | None:
     """Values against eager's and the float64 reference's."""
+    if all(torch.equal(mine, eager) for mine, eager in zip(produced, expected, strict=True)):
+        return None  # eager's own answer: the long way round would find no more
     found = tolerances.compare_outputs(operation, produced, expected, precise)
     return None if found.agrees else Failure(ErrorType(found.agreement.value), found.message())
 

@@ -1,52 +1,65 @@
-"""What the harness needs of Triton: compiling ahead of the first launch, and a shared driver stub.
+"""What the harness needs of Triton: compiling ahead of the first launch, no tuning while answers are checked, and a
+shared driver stub.
 
 - Compiling is work for a core, launching is work for the GPU; a candidate compiles while another one is timed.
-- ``launches_suppressed`` turns every launch into ``warmup``, which compiles and returns.
-- Autotuners that ran meanwhile have timed nothing; their choices are forgotten afterwards.
+- ``launches_suppressed`` turns every launch into ``warmup`` and builds the launcher too, a C compilation of its own.
+- Tuning takes a tenth of a second for each configuration and new shape. The correctness cases do without: there the
+  configurations take turns (``tuning_suspended``), so that every one is checked. A timing tunes for real.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 from collections.abc import Iterator
 from typing import Any
 
 
 @contextlib.contextmanager
 def launches_suppressed() -> Iterator[None]:
-    """Within this context a Triton kernel is compiled for its arguments and not launched."""
-    from triton.runtime.autotuner import Autotuner
+    """Within this context a Triton kernel is compiled and loaded for its arguments and not launched."""
     from triton.runtime.jit import JITFunction
 
     launch = JITFunction.run
-    choose = Autotuner.run
 
     def compile_only(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["warmup"] = True
-        return launch(self, *args, **kwargs)
-
-    def first_config(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Compile every configuration, choose none."""
-        for config in self.configs:
-            self.fn.run(*args, **{**kwargs, **config.all_kwargs()})
+        compiled = launch(self, *args, **kwargs)
+        initialise = getattr(compiled, "_init_handles", None)
+        if initialise is not None:
+            initialise()
+        return compiled
 
     JITFunction.run = compile_only
-    Autotuner.run = first_config
     try:
         yield
     finally:
         JITFunction.run = launch
-        Autotuner.run = choose
 
 
-def forget_autotuning() -> None:
-    """Drop every autotuner's choice: used after anything that ran it under odd conditions."""
+@contextlib.contextmanager
+def tuning_suspended(turn: int) -> Iterator[None]:
+    """Within this context an autotuned kernel uses configuration ``turn`` modulo their number, untimed."""
     from triton.runtime.autotuner import Autotuner
 
-    for thing in gc.get_objects():
-        if isinstance(thing, Autotuner):
-            thing.cache.clear()
+    choose = Autotuner.run
+
+    def in_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.nargs = dict(zip(self.arg_names, args, strict=False))
+        configs = self.prune_configs(kwargs)
+        config = configs[turn % len(configs)]
+        named = {**self.nargs, **kwargs, **config.all_kwargs()}
+        if config.pre_hook is not None:
+            config.pre_hook(named)
+        self.pre_hook(named, reset_only=True)
+        result = self.fn.run(*args, **kwargs, **config.all_kwargs())
+        self.nargs = None
+        return result
+
+    Autotuner.run = in_turn
+    try:
+        yield
+    finally:
+        Autotuner.run = choose
 
 
 def warm_driver() -> None:

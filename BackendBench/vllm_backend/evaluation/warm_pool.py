@@ -41,6 +41,7 @@ class WarmPool:
         self._size = spares
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
+        self._waiting = 0
         self._spawned: dict[str, asyncio.Future[int]] = {}
         self._exited: dict[str, asyncio.Future[int]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -68,24 +69,33 @@ class WarmPool:
         except (asyncio.TimeoutError, wire.WireError) as error:
             raise InfrastructureFault(f"the warm server did not start: {error or 'timeout'}") from None
         self._spawn_task(self._listen())
-        for _ in range(self._size):
-            self._spawn_task(self._make_spare())
+        self._top_up()
 
     async def session(self) -> Session:
         """A fresh process, set up, for one candidate. Raises InfrastructureFault."""
-        while True:
-            if self._fault is not None:
-                raise self._fault
-            if self._spares.qsize() + self._making < self._size + 1:
-                self._spawn_task(self._make_spare())
-            getter = asyncio.ensure_future(self._spares.get())
-            done, _ = await asyncio.wait({getter}, timeout=SETUP_SECONDS)
-            if not done:
-                getter.cancel()
-                raise InfrastructureFault("no candidate process could be made; see the worker's log")
-            session = getter.result()
-            if session.pid:
-                return session
+        self._waiting += 1
+        try:
+            while True:
+                if self._fault is not None:
+                    raise self._fault
+                self._top_up()
+                session = await asyncio.wait_for(self._spares.get(), SETUP_SECONDS)
+                if session.pid:
+                    return session
+        except asyncio.TimeoutError:
+            raise InfrastructureFault("no candidate process could be made; see the worker's log") from None
+        finally:
+            self._waiting -= 1
+            self._top_up()
+
+    def _top_up(self) -> None:
+        """As many spares as wanted, beside one for everybody who waits."""
+        if self._closing or self._fault is not None:
+            return
+        wanted = self._size + self._waiting - self._spares.qsize() - self._making
+        for _ in range(wanted):
+            self._making += 1
+            self._spawn_task(self._make_spare())
 
     async def close(self) -> None:
         """Kill every child and the server."""
@@ -109,7 +119,6 @@ class WarmPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _make_spare(self) -> None:
-        self._making += 1
         try:
             session = await self._spawn()
             started = time.monotonic()

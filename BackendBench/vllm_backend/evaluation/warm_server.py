@@ -27,7 +27,9 @@ def preload(target: str) -> None:
     from . import arena, calls, candidate  # noqa: F401
     from .compute_watch import ComputeWatch
 
-    with ComputeWatch():  # torch imports 900 modules when the first such mode is entered: 2 s of every candidate
+    with (
+        ComputeWatch()
+    ):  # torch imports 900 modules when the first such mode is entered: 2 s of every candidate
         torch.empty(1).clone()
     from .sandbox import filter
 
