@@ -87,6 +87,15 @@ def test_a_traced_operation_has_cases_and_workloads(name):
         assert workload.origin in ("synthetic", "OpInfo")
 
 
+@pytest.mark.parametrize("name", ["relu", "layer_norm", "acos", "topk"])
+def test_the_reference_of_a_resolved_operation_needs_no_trace(name, monkeypatch):
+    operation = catalog.resolve(name)
+    monkeypatch.delattr(trace_cache, "traced")
+    assert catalog.reference_of(name, operation.overload, "") is operation.reference
+    with pytest.raises(catalog.UnknownOperation):
+        catalog.reference_of("no_such_operation", "", "")
+
+
 def test_a_broken_cache_is_traced_anew(tmp_path, monkeypatch):
     found = trace_cache.traced()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

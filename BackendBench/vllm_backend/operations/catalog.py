@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -23,7 +24,15 @@ from .operation import Operation
 from .opinfo import Traced
 from .wellknown import WellKnown
 
-__all__ = ["BadOperationFile", "UnknownOperation", "from_source", "names", "parse_list", "resolve"]
+__all__ = [
+    "BadOperationFile",
+    "UnknownOperation",
+    "from_source",
+    "names",
+    "parse_list",
+    "reference_of",
+    "resolve",
+]
 
 
 def resolve(name: str) -> Operation:
@@ -65,6 +74,22 @@ def from_source(name: str, text: str) -> Operation:
     if problem.is_problem(text):
         return problem.from_text(name, text)
     return user.from_text(name, text)
+
+
+def reference_of(name: str, overload: str, source: str) -> Callable[..., Any]:
+    """Eager's function of a resolved operation, found without a trace: for a process that sees no cache.
+
+    Raises UnknownOperation.
+    """
+    if source:
+        return from_source(name, source).reference
+    row = wellknown.by_name().get(name)
+    if row is not None:
+        return row.reference()
+    if not overload:
+        raise UnknownOperation(f"unknown operation {name[:80]!r}")
+    function: Callable[..., Any] = overload_of(overload)
+    return function
 
 
 def _from_file(wanted: str) -> Operation:
