@@ -26,6 +26,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import keyword
+import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -95,6 +96,8 @@ def load(name: str, text: str) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = f"<{name}>"
     sys.modules[name] = module  # dataclasses and pickling of its classes look it up there
+    # Triton reads the source of its kernels again, and tracebacks show it.
+    linecache.cache[module.__file__] = (len(text), None, text.splitlines(keepends=True), module.__file__)
     try:
         exec(compile(text, module.__file__, "exec"), module.__dict__)
     except SyntaxError as error:
