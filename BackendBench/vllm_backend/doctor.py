@@ -167,9 +167,9 @@ def _nvcc() -> Finding:
 
 
 def _sandbox() -> Finding:
-    from .evaluation import sandbox
+    from .evaluation.sandbox import probe
 
-    return sandbox_finding(sandbox.probe())
+    return sandbox_finding(probe())
 
 
 def sandbox_finding(layers: Any) -> Finding:
