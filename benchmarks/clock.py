@@ -162,7 +162,8 @@ def main() -> None:
     console = Console(width=150)
     console.print(table)
     console.print(
-        f"{len(verdicts)} evaluations in {seconds:.0f} s; said to be faster than eager: {faster}; rejected: {len(rejected)}"
+        f"{len(verdicts)} evaluations in {seconds:.0f} s; "
+        f"said to be faster than eager: {faster}; rejected: {len(rejected)}"
     )
     for line in rejected[:5]:
         console.print(f"  {line}", markup=False)

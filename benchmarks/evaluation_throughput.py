@@ -65,7 +65,6 @@ KINDS = {
     },
 }
 START_SECONDS = 300.0
-WALL_SECONDS = 1200.0
 RUN = "throughput"
 
 
@@ -112,7 +111,7 @@ def _mistake(kind: str, operation: str, dsl: str, rng: random.Random) -> str:
     return rng.choice(sorted(fits or [m for m in possible if m not in special]))
 
 
-def judge(items: list[Item], target: str, judge_settings: JudgeSettings) -> dict[str, Any]:
+def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dict[str, Any]:
     """One pass: a fresh Redis and a fresh worker. Returns wall seconds and the verdicts by hash."""
     with tempfile.TemporaryDirectory() as folder, PrivateServer(Path(folder)) as server:
         client = connect(server.url)
@@ -131,7 +130,7 @@ def judge(items: list[Item], target: str, judge_settings: JudgeSettings) -> dict
             began = time.monotonic()
             for item in items:
                 scripts.run(client, submit_candidate(item.task))
-            done_at = _watch(client, len(items), began, worker, log)
+            done_at = _watch(client, items, limit, worker, log)
         kernels = {k["hash"]: k for name in names for k in KernelStore(client=client).kernels(name)}
         return {
             "start_seconds": start_seconds,
@@ -186,20 +185,27 @@ def _until(true: Any, seconds: float, worker: subprocess.Popen[str], log: Any) -
 
 
 def _watch(
-    client: redis.Redis, count: int, began: float, worker: subprocess.Popen[str], log: Any
+    client: redis.Redis, items: list[Item], limit: float, worker: subprocess.Popen[str], log: Any
 ) -> list[float]:
     """Seconds at which the n-th verdict stood in Redis."""
     done: list[float] = []
+    began = time.monotonic()
 
     def all_there() -> bool:
         there: Any = client.llen(Keys.COMPLETED_TASKS)
         while len(done) < there:
             done.append(time.monotonic() - began)
             if len(done) % 20 == 0:
-                print(f"  {len(done)} of {count} after {done[-1]:.1f} s", flush=True)
-        return int(there) >= count
+                print(f"  {len(done)} of {len(items)} after {done[-1]:.1f} s", flush=True)
+        return int(there) >= len(items)
 
-    _until(all_there, WALL_SECONDS, worker, log)
+    try:
+        _until(all_there, limit, worker, log)
+    except SystemExit:
+        for item in items:
+            if not client.exists(Keys.kernel(item.task.operation, item.task.hash)):
+                print(f"  without a verdict: {item.task.operation} {item.kind} {item.mistake}")
+        raise
     return done
 
 
@@ -274,6 +280,7 @@ def main() -> None:
     parser.add_argument("--operations", default=OPERATIONS)
     parser.add_argument("--passes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--limit", type=float, default=1200.0, help="seconds for one pass")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     target = given.target or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")
@@ -281,7 +288,7 @@ def main() -> None:
     items = stream(given.count, given.operations.split(","), target, given.seed)
     passes, results = [], []
     for _ in range(given.passes):
-        passes.append(judge(items, target, JudgeSettings(target=target)))
+        passes.append(judge(items, JudgeSettings(target=target), given.limit))
         results.append(summary(items, passes[-1]))
         show(results[-1], console)
     first = next(iter(passes[0]["kernels"].values()))
