@@ -292,6 +292,9 @@ class Judge:
                 finally:
                     session.kill()  # nothing of it may run when the next one is timed
                     await session.gone()
+        except InfrastructureFault:
+            self._drop_eager()
+            raise
         finally:
             for one in buffers:
                 one.close()
@@ -308,19 +311,22 @@ class Judge:
 
     async def _eager_session(self, operation: Operation) -> Session:
         """The trusted process that runs eager; kept from candidate to candidate, made anew when it fails."""
-        try:
-            if self._eager is None:
-                self._eager = await self._pool.session()
-                self._eager_operation = ""
-            if self._eager_operation != operation.name:
-                await self._eager.request(
-                    "load_reference", 60.0, operation=operation.name, source=operation.source
-                )
-                self._eager_operation = operation.name
-            return self._eager
-        except CandidateFailed as error:
+        if self._eager is None:
+            self._eager = await self._pool.session()
+            self._eager.trusted = True
+            self._eager_operation = ""
+        if self._eager_operation != operation.name:
+            await self._eager.request(
+                "load_reference", 60.0, operation=operation.name, source=operation.source,
+                overload=operation.overload,
+            )  # fmt: skip
+            self._eager_operation = operation.name
+        return self._eager
+
+    def _drop_eager(self) -> None:
+        if self._eager is not None:
+            self._eager.kill()
             self._eager = None
-            raise InfrastructureFault(f"eager's process failed: {error}") from None
 
     def _verdict(self, task: EvaluationTask, trial: _Trial, failure: Failure | None) -> Verdict:
         speedup, low, high = (0.0, 0.0, 0.0)
