@@ -28,7 +28,8 @@ def judge_settings(target: Target, kind: Kind) -> JudgeSettings:
     """Small limits, so that what hangs or grows is over soon; attacks meet the walls behind the screen."""
     seconds = 12.0 if kind == "attacks" else 60.0
     return JudgeSettings(
-        target=target, concurrency=2 if target == "cpu" else 0, skip_screen=kind == "attacks", timing="quick", compile_seconds=seconds,
+        target=target, concurrency=2 if target == "cpu" else 0, skip_screen=kind == "attacks", timing="quick",
+        compile_seconds=seconds,
         correctness_seconds=seconds, timing_seconds=20.0, tmp_bytes=64 << 20, processes=64,
         memory_bytes=(1 << 30) if target == "cpu" else (8 << 30),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 # expect: forbidden_code
 # behind the screen: leftover_work
 """A thread spins on after the call, and the harness's count of threads is made to say nothing."""
+
 import _thread
 import threading
 

@@ -6,7 +6,7 @@ import numba
 import torch
 
 
-@numba.vectorize
+@numba.vectorize(["int32(int32)", "int64(int64)", "float32(float32)", "float64(float64)"])
 def _abs(v):
     return abs(v)
 

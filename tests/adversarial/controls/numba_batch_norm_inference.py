@@ -20,11 +20,11 @@ def _batch_norm(x, mean, var, weight, bias, y, eps):
 def batch_norm_kernel_impl(
     input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
 ):
-    channels = input.shape[1]
     x = input.contiguous()
     y = torch.empty_like(x)
     if not x.numel():
         return y
+    channels = x.shape[1]
     weight = torch.ones(channels, dtype=x.dtype) if weight is None else weight.contiguous()
     bias = torch.zeros(channels, dtype=x.dtype) if bias is None else bias.contiguous()
     shape = (x.shape[0], channels, x.numel() // (x.shape[0] * channels))

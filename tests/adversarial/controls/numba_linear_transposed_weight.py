@@ -19,7 +19,7 @@ def _linear(x, w, bias, y):
 def linear_kernel_impl(input, weight, bias=None):
     out = 1 if weight.dim() == 1 else weight.shape[0]
     w = weight.contiguous().reshape(out, weight.shape[-1])
-    x = input.contiguous().reshape(-1, w.shape[1]) if w.shape[1] else input.reshape(input.numel(), 0)
+    x = input.contiguous().reshape(input.shape[:-1].numel(), w.shape[1])
     bias = torch.zeros(out, dtype=input.dtype) if bias is None else bias.contiguous().reshape(-1)
     y = torch.empty(x.shape[0], out, dtype=input.dtype)
     _linear(x.numpy(), w.numpy(), bias.expand(out).contiguous().numpy(), y.numpy())

@@ -18,7 +18,7 @@ def _rows(x, dim):
     total = 1
     for n in shape:
         total *= n
-    return x.permute(*kept, *reduced).contiguous().reshape(total, count), shape, ones
+    return x.permute([*kept, *reduced]).contiguous().reshape(total, count), shape, ones
 
 
 @numba.njit

@@ -1,6 +1,6 @@
 # operation: softmax
 # target: cpu
-"""Largest value and sum in one pass, quotients in the second."""
+"""Largest value, sum, quotients."""
 
 import math
 
@@ -12,16 +12,12 @@ import torch
 def _softmax(x, y):
     for r in range(x.shape[0]):
         top = x[r, 0]
+        for c in range(1, x.shape[1]):
+            if x[r, c] > top or x[r, c] != x[r, c]:
+                top = x[r, c]
         total = 0.0
         for c in range(x.shape[1]):
-            v = x[r, c]
-            if v > top:
-                total = total * math.exp(top - v) + 1.0
-                top = v
-            elif v == top:
-                total += 1.0
-            else:
-                total += math.exp(v - top)
+            total += math.exp(x[r, c] - top)
         for c in range(x.shape[1]):
             y[r, c] = math.exp(x[r, c] - top) / total
 

@@ -1,0 +1,49 @@
+# operation: bmm
+# target: cuda
+"""A batch of products."""
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _product(
+    a_ptr, b_ptr, c_ptr, m, n, k, ab, am, ak, bb, bk, bn, cb,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    batch = tl.program_id(2).to(tl.int64)
+    rows = tl.program_id(0) * BM + tl.arange(0, BM)
+    columns = tl.program_id(1) * BN + tl.arange(0, BN)
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for start in range(0, k, BK):
+        inner = start + tl.arange(0, BK)
+        a = tl.load(
+            a_ptr + batch * ab + rows[:, None] * am + inner[None, :] * ak,
+            mask=(rows[:, None] < m) & (inner[None, :] < k), other=0,
+        )  # fmt: skip
+        b = tl.load(
+            b_ptr + batch * bb + inner[:, None] * bk + columns[None, :] * bn,
+            mask=(inner[:, None] < k) & (columns[None, :] < n), other=0,
+        )  # fmt: skip
+        total += tl.dot(a, b, input_precision="ieee")
+    tl.store(
+        c_ptr + batch * cb + rows[:, None] * n + columns[None, :], total.to(c_ptr.dtype.element_ty),
+        mask=(rows[:, None] < m) & (columns[None, :] < n),
+    )  # fmt: skip
+
+
+def _launch(a, b, c):
+    """Batches of matrices, strided as they are, into a contiguous result."""
+    count, m, k = a.shape
+    n = b.shape[2]
+    if c.numel():
+        _product[(triton.cdiv(m, 64), triton.cdiv(n, 64), count)](
+            a, b, c, m, n, k, *a.stride(), *b.stride(), m * n, BM=64, BN=64, BK=32
+        )
+
+
+def bmm_kernel_impl(a, b):
+    out = torch.empty(a.shape[0], a.shape[1], b.shape[2], dtype=a.dtype, device=a.device)
+    _launch(a, b, out)
+    return out
