@@ -86,6 +86,8 @@ def test_better_than_eager_is_accepted_and_eager_itself_always():
     eager = (precise * (1 + 1e-4)).float()
     assert compare(eager.clone(), eager, precise).agrees
     assert compare(precise.float(), eager, precise).agrees
+    assert compare((precise * (1 - 2e-4)).float(), eager, precise).agrees  # as inaccurate as eager, elsewhere
+    assert not compare((precise * (1 - 2e-3)).float(), eager, precise).agrees
 
 
 def test_one_wrong_element_among_a_million_is_found():
