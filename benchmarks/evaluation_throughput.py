@@ -64,6 +64,30 @@ KINDS = {
         "torch_fallback",
     },
 }
+HANG = """
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _spin(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + offsets, mask=offsets < n)
+    left = n
+    while left > 0:
+        tl.atomic_add(y_ptr, 0)
+        left = tl.maximum(left, {number})
+    tl.store(y_ptr + offsets, x, mask=offsets < n)
+
+
+def {operation}_kernel_impl(x, *args, **kwargs):
+    y = torch.zeros_like(x)
+    if x.numel():
+        _spin[(triton.cdiv(x.numel(), 256),)](x, y, x.numel(), BLOCK=256)
+    return y
+"""
+"""The grammar writes no Triton kernel that hangs; this one does on every input that is not empty."""
 START_SECONDS = 300.0
 RUN = "throughput"
 
@@ -90,12 +114,15 @@ def stream(count: int, operations: list[str], target: str, seed: int) -> list[It
         kind, operation = kinds[len(items)], operations[len(items) % len(operations)]
         mistake = _mistake(kind, operation, dsl, rng)
         written = grammar.write_with(operation, dsl, target, Choices(rng), rng, mistake=mistake)  # type: ignore[arg-type]
-        digest = source_hash(written.code)
+        code = written.code
+        if kind == "hang" and target == "cuda":
+            mistake, code = "infinite_loop", HANG.format(operation=operation, number=1 + len(items))
+        digest = source_hash(code)
         if digest in seen:
             continue
         seen.add(digest)
         task = EvaluationTask(
-            id=f"{RUN}/{operation}/0:{len(items)}", run=RUN, operation=operation, code=written.code, hash=digest,
+            id=f"{RUN}/{operation}/0:{len(items)}", run=RUN, operation=operation, code=code, hash=digest,
             dsl=dsl, target=target, model="grammar", timestamp=time.time(),  # type: ignore[arg-type]
         )  # fmt: skip
         items.append(Item(task, kind, mistake))
