@@ -17,13 +17,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 
 from .fleet.devices import driver_problem, driver_version, visible_gpus
 from .state.connection import DEFAULT_URL, RedisReadOnly, RedisUnreachable, check_writable
 from .state.server import NoServerBinary, find_server_binary
+
+if TYPE_CHECKING:
+    pass
 
 State = Literal["ok", "absent", "missing"]
 
@@ -172,9 +175,14 @@ def _sandbox() -> Finding:
     return sandbox_finding(probe())
 
 
-def sandbox_finding(layers: Any) -> Finding:
-    """The finding for what the sandbox says of its layers."""
-    return Finding("sandbox", "ok", str(layers))
+def sandbox_finding(layers: Layers) -> Finding:
+    """The finding for the layers of the sandbox: ``absent`` where one is missing, with what that means."""
+    active = ", ".join(layers.active) or "none"
+    if not layers.missing:
+        return Finding("sandbox", "ok", f"all layers: {active}")
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in layers.missing.items())
+    weak = "" if layers.strong else "WEAK, candidates reach what this user reaches: "
+    return Finding("sandbox", "absent", f"{weak}active: {active}; missing: {reasons}", layers.mend())
 
 
 def _memory() -> Finding:

@@ -42,11 +42,14 @@ def evaluate(file: Path, operation_name: str, as_json: bool, **given: Any) -> in
     """
     config = resolved(EvaluateFileConfig, given)
     code = _read(file)
+    from ..fleet.preparation import sandbox_notes
     from ..operations import catalog
 
     operation = catalog.resolve(operation_name)
     _check_function(file, code, operation)
     task = _task(code, operation, config)
+    for note in sandbox_notes(config.judge.require_sandbox):
+        click.echo(note, err=True)
     verdict = asyncio.run(_judge(task, operation, config))
     if as_json:
         click.echo(verdict.model_dump_json(indent=2))

@@ -47,6 +47,7 @@ def evaluate(settings_file: str | None, **given: Any) -> int:
     from ..evaluation.settings import WorkerSettings
     from ..evaluation.worker import serve
     from ..fleet.logs import configure
+    from ..fleet.preparation import sandbox_notes
 
     configure()
     if settings_file:
@@ -60,6 +61,7 @@ def evaluate(settings_file: str | None, **given: Any) -> int:
         redis_url=_redis(config),
         judge=config.judge.model_copy(update={"target": target, "gpu_gate": gpu.uuid if gpu else ""}),
     )
+    sandbox_notes(config.judge.require_sandbox)  # raises; what it warns of, the worker's log says
     click.echo(f"worker {made.worker_id}: target {target}", err=True)
     return asyncio.run(serve(made))
 

@@ -25,7 +25,7 @@ from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
-from . import case_plan, conditions, interval, leftovers, outputs, roofline
+from . import case_plan, conditions, interval, leftovers, outputs, roofline, sandbox
 from .bench import Bench
 from .case_plan import Chunk
 from .device_lock import DeviceLock
@@ -102,6 +102,10 @@ class Judge:
 
     async def start(self) -> None:
         """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
+        try:
+            sandbox.warning(sandbox.probe(), self.settings.require_sandbox)
+        except sandbox.SandboxTooWeak as refusal:
+            raise InfrastructureFault(str(refusal)) from None
         if self.settings.target == "cpu":
             torch.set_num_threads(self.threads)
         _, self.ceilings = await asyncio.gather(self._pool.start(), asyncio.to_thread(self._warm_up))

@@ -1,7 +1,7 @@
 """Finds what a candidate leaves running after its calls: threads, processes, work.
 
 - The harness reports threads started from Python. It can be made to lie, so the judge looks for itself: a process
-  that waits for its next request has no children and uses no processor.
+  that waits for its next request has no children and runs nothing.
 - Sleeping threads of a pool (Numba, OpenMP, a GPU driver) are no leftover: they work only during calls.
 """
 
@@ -18,12 +18,10 @@ from .failure import CandidateFailed, Failure
 
 GRACE_SECONDS = 0.03
 """OpenMP's pools spin for some milliseconds after a parallel region before they sleep."""
-WINDOW_SECONDS = 0.02
-WINDOWS = 3
-"""All must be busy: a driver's thread may do something now and then."""
-BUSY_SHARE = 0.25
-"""Of a window; a thread that works on is at 1, a waiting process below 0.01. On a machine so busy that a running
-thread gets less than this, it is found by the clock instead."""
+LOOKS = 8
+"""Something must be running at all of them: a driver's thread may do a little now and then."""
+PAUSE_SECONDS = 0.015
+"""Between two looks; honest processes are seen at rest at the first one."""
 
 
 def refuse_reported(reply: dict[str, Any]) -> None:
@@ -38,9 +36,10 @@ async def refuse(pid: int) -> None:
     if processes(pid):
         raise _failed("processes that the kernel started outlive its call")
     await asyncio.sleep(GRACE_SECONDS)
-    for _ in range(WINDOWS):
-        if await _share_used(pid) < BUSY_SHARE:
+    for _ in range(LOOKS):
+        if not working(pid):
             return
+        await asyncio.sleep(PAUSE_SECONDS)
     raise _failed("threads of the kernel go on working after it has returned")
 
 
@@ -48,14 +47,17 @@ def _failed(text: str) -> CandidateFailed:
     return CandidateFailed(Failure(ErrorType.LEFTOVER_WORK, f"{text}; wait for all work before returning"))
 
 
-async def _share_used(pid: int) -> float:
-    """Processors in use over the next window."""
-    before, started = cpu_ns(pid), time.monotonic_ns()
-    await asyncio.sleep(WINDOW_SECONDS)
-    after = cpu_ns(pid)
-    if before is None or after is None:
-        return 0.0  # it is dead, which the next request will tell
-    return (after - before) / (time.monotonic_ns() - started)
+def working(pid: int) -> bool:
+    """Whether a thread of ``pid`` runs, or would if it had a core: on a busy machine its processor time says little."""
+    return any(_state(task / "stat") == "R" for task in Path(f"/proc/{pid}/task").glob("*"))
+
+
+def _state(stat: Path) -> str:
+    """The letter that proc(5) gives a process or thread; '' where it is gone."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -73,12 +75,8 @@ def processes(pid: int) -> list[int]:
     found: list[int] = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
-            found += [int(child) for child in file.read_text().split() if _alive(int(child))]
+            children = [int(child) for child in file.read_text().split()]
+            found += [
+                child for child in children if _state(Path(f"/proc/{child}/stat")) not in ("Z", "X", "")
+            ]
     return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False

@@ -28,6 +28,7 @@ from ..state.queue import Claimed, ReliableQueue
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict
 from ..state.worker_registry import WorkerInfo, beat, enter, leave
+from . import sandbox
 from .client import JudgeClient
 from .failure import InfrastructureFault
 from .settings import WorkerSettings
@@ -68,6 +69,9 @@ class EvaluationWorker:
         """Until told to leave. Returns the process's exit code."""
         await scripts.run_async(self._redis, enter(self._info()))
         beating = asyncio.ensure_future(self._beat())
+        weak = sandbox.warning(sandbox.probe())
+        if weak:
+            log.warning("weak_sandbox", advice=weak)
         try:
             await self._start_judge()
             while not self._draining.is_set() and self._faults < GIVE_UP_AFTER:

@@ -77,7 +77,21 @@ def prepare(config: RunConfig) -> Prepared:
     if config.seed is None:
         config = config.model_copy(update={"seed": secrets.randbelow(2**31)})
     prepared = Prepared(config, operations, engine, layout, tuple(gpus), dsl)
-    return replace(prepared, notes=tuple(preflight(prepared.engine_settings(0))))
+    return replace(
+        prepared,
+        notes=(*sandbox_notes(config.judge.require_sandbox), *preflight(prepared.engine_settings(0))),
+    )
+
+
+def sandbox_notes(required: bool) -> list[str]:
+    """What to say of a sandbox that lacks strong layers. Raises ConfigError if they are ``required``."""
+    from ..evaluation import sandbox
+
+    try:
+        weak = sandbox.warning(sandbox.probe(), required)
+    except sandbox.SandboxTooWeak as refusal:
+        raise ConfigError(str(refusal)) from None
+    return [weak] if weak else []
 
 
 def lay_out(config: RunConfig, engine: EngineChoice, gpus: Sequence[Gpu]) -> Layout:

@@ -9,8 +9,18 @@
 A layer that the machine lacks is left out and named; see ``probe``.
 """
 
+from .advice import SandboxTooWeak, warning
 from .probe import Layers, probe
 from .process import SandboxedChild, kill_tree, spawn
 from .spec import SandboxSpec
 
-__all__ = ["Layers", "SandboxSpec", "SandboxedChild", "kill_tree", "probe", "spawn"]
+__all__ = [
+    "Layers",
+    "SandboxSpec",
+    "SandboxTooWeak",
+    "SandboxedChild",
+    "kill_tree",
+    "probe",
+    "spawn",
+    "warning",
+]
