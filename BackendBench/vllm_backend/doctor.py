@@ -26,7 +26,7 @@ from .state.connection import DEFAULT_URL, RedisReadOnly, RedisUnreachable, chec
 from .state.server import NoServerBinary, find_server_binary
 
 if TYPE_CHECKING:
-    pass
+    from .evaluation.sandbox import Layers
 
 State = Literal["ok", "absent", "missing"]
 

@@ -116,6 +116,11 @@ class Judge:
         case_plan.prepare(operation, self.device, 0)
         return roofline.measure(self.device)
 
+    @property
+    def broken(self) -> bool:
+        """Whether it can judge no more: its warm server is gone."""
+        return self._pool.broken
+
     async def close(self) -> None:
         """End every process."""
         await self._pool.close()

@@ -56,6 +56,8 @@ async def _answer(judge: Judge, sock: socket.socket, request: dict[str, Any], wr
         answer["fault"] = f"{type(error).__name__}: {error}"[:1000]
     async with writing:
         await wire.send_async(sock, answer)
+    if judge.broken:
+        sock.shutdown(socket.SHUT_RDWR)  # ends this process: its client starts another one
 
 
 def main() -> None:

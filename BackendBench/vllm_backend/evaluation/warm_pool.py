@@ -97,6 +97,11 @@ class WarmPool:
             self._making += 1
             self._spawn_task(self._make_spare())
 
+    @property
+    def broken(self) -> bool:
+        """Whether no session will ever come again."""
+        return self._fault is not None
+
     async def close(self) -> None:
         """Kill every child and the server."""
         self._closing = True
