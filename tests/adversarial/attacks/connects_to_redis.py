@@ -3,6 +3,7 @@
 # expect: forbidden_code
 # behind the screen: import_error
 """Writes its own verdict into the kernel store."""
+
 import socket
 
 PORT = "@REDIS_PORT@"

@@ -30,7 +30,10 @@ torch::Tensor relu(torch::Tensor x) {
 }
 """
 _module = load_inline(
-    name="relu_inline", cpp_sources="torch::Tensor relu(torch::Tensor x);", cuda_sources=SOURCE, functions=["relu"]
+    name="relu_inline",
+    cpp_sources="torch::Tensor relu(torch::Tensor x);",
+    cuda_sources=SOURCE,
+    functions=["relu"],
 )
 
 

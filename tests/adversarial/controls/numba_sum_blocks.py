@@ -5,6 +5,7 @@
 import numba
 import torch
 
+
 def _rows(x, dim):
     """The tensor as (kept, reduced), the shape of the kept part, the same with the reduced dimensions as 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim) or range(x.dim())

@@ -5,6 +5,7 @@
 import numba
 import torch
 
+
 def _rows(x, dim):
     """The tensor as (kept, reduced), the shape of the kept part, the same with the reduced dimensions as 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim) or range(x.dim())
@@ -33,7 +34,11 @@ def _var(x, y, correction):
         for c in range(n):
             squares += (x[r, c] - mean) ** 2
         left = max(0.0, n - correction)
-        y[r] = squares / left if left > 0 else (float("nan") if squares == 0 or squares != squares else float("inf"))
+        y[r] = (
+            squares / left
+            if left > 0
+            else (float("nan") if squares == 0 or squares != squares else float("inf"))
+        )
 
 
 def var_kernel_impl(x, dim=None, *, correction=1, keepdim=False):

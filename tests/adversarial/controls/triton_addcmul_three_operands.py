@@ -26,5 +26,7 @@ def addcmul_kernel_impl(a, b, c, *, value=1):
     rows, columns = a.shape
     strides = [s for t in (a, b, c) for s in t.stride()]
     if y.numel():
-        _kernel[(triton.cdiv(y.numel(), 1024),)](a, b, c, y, rows, columns, float(value), *strides, BLOCK=1024)
+        _kernel[(triton.cdiv(y.numel(), 1024),)](
+            a, b, c, y, rows, columns, float(value), *strides, BLOCK=1024
+        )
     return y

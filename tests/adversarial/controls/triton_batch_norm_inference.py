@@ -16,7 +16,10 @@ def _batch_norm(
     channel = plane % channels
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     scale = 1.0 / tl.sqrt(tl.load(var_ptr + channel).to(tl.float32) + eps)
-    y = (tl.load(x_ptr + plane * inner + i, mask=i < inner, other=0).to(tl.float32) - tl.load(mean_ptr + channel)) * scale
+    y = (
+        tl.load(x_ptr + plane * inner + i, mask=i < inner, other=0).to(tl.float32)
+        - tl.load(mean_ptr + channel)
+    ) * scale
     if WEIGHT:
         y *= tl.load(w_ptr + channel).to(tl.float32)
     if BIAS:

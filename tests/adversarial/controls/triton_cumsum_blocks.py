@@ -15,7 +15,9 @@ def _cumsum(x_ptr, y_ptr, columns, ACC: tl.constexpr, BLOCK: tl.constexpr):
         i = start + tl.arange(0, BLOCK)
         v = tl.load(x_ptr + row * columns + i, mask=i < columns, other=0).to(ACC)
         tl.store(
-            y_ptr + row * columns + i, (carry + tl.cumsum(v, axis=0)).to(y_ptr.dtype.element_ty), mask=i < columns
+            y_ptr + row * columns + i,
+            (carry + tl.cumsum(v, axis=0)).to(y_ptr.dtype.element_ty),
+            mask=i < columns,
         )
         carry += tl.sum(v, axis=0)
 

@@ -19,5 +19,7 @@ def exp_kernel_impl(x):
     y = torch.empty_like(x)
     n = x.numel()
     if n:
-        _kernel[(triton.cdiv(n, 8192),)](x, y, n, BLOCK=8192, num_warps=16, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32)
+        _kernel[(triton.cdiv(n, 8192),)](
+            x, y, n, BLOCK=8192, num_warps=16, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32
+        )
     return y

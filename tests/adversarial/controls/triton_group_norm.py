@@ -9,7 +9,17 @@ import triton.language as tl
 
 @triton.jit
 def _group_norm(
-    x_ptr, w_ptr, b_ptr, y_ptr, groups, channels, inner, eps, WEIGHT: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr
+    x_ptr,
+    w_ptr,
+    b_ptr,
+    y_ptr,
+    groups,
+    channels,
+    inner,
+    eps,
+    WEIGHT: tl.constexpr,
+    BIAS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     group = tl.program_id(0).to(tl.int64)
     size = channels * inner

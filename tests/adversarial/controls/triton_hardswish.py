@@ -11,7 +11,11 @@ import triton.language as tl
 def _kernel(x_ptr, y_ptr, n, BLOCK: tl.constexpr, ACC: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     v = tl.load(x_ptr + i, mask=i < n).to(ACC)
-    tl.store(y_ptr + i, (tl.where(v <= -3.0, 0.0 * v, tl.where(v >= 3.0, v, v * (v + 3.0) / 6.0))).to(y_ptr.dtype.element_ty), mask=i < n)
+    tl.store(
+        y_ptr + i,
+        (tl.where(v <= -3.0, 0.0 * v, tl.where(v >= 3.0, v, v * (v + 3.0) / 6.0))).to(y_ptr.dtype.element_ty),
+        mask=i < n,
+    )
 
 
 def hardswish_kernel_impl(x):
@@ -19,5 +23,7 @@ def hardswish_kernel_impl(x):
     y = torch.empty_like(x)
     n = x.numel()
     if n:
-        _kernel[(triton.cdiv(n, 1024),)](x, y, n, BLOCK=1024, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32)
+        _kernel[(triton.cdiv(n, 1024),)](
+            x, y, n, BLOCK=1024, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32
+        )
     return y

@@ -8,7 +8,9 @@ import triton.language as tl
 
 
 @triton.jit
-def _layer_norm(x_ptr, w_ptr, b_ptr, y_ptr, width, eps, WEIGHT: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr):
+def _layer_norm(
+    x_ptr, w_ptr, b_ptr, y_ptr, width, eps, WEIGHT: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr
+):
     row = tl.program_id(0).to(tl.int64)
     i = tl.arange(0, BLOCK)
     x = tl.load(x_ptr + row * width + i, mask=i < width, other=0).to(tl.float32)

@@ -8,7 +8,9 @@ import triton.language as tl
 
 
 @triton.jit
-def _layer_norm(x_ptr, w_ptr, b_ptr, y_ptr, width, eps, WEIGHT: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr):
+def _layer_norm(
+    x_ptr, w_ptr, b_ptr, y_ptr, width, eps, WEIGHT: tl.constexpr, BIAS: tl.constexpr, BLOCK: tl.constexpr
+):
     row = tl.program_id(0).to(tl.int64)
     seen = tl.full((), 0.0, tl.float32)
     mean = tl.full((), 0.0, tl.float32)

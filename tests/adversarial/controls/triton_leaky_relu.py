@@ -19,5 +19,7 @@ def leaky_relu_kernel_impl(x, negative_slope=0.01):
     y = torch.empty_like(x)
     n = x.numel()
     if n:
-        _kernel[(triton.cdiv(n, 1024),)](x, y, n, negative_slope, BLOCK=1024, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32)
+        _kernel[(triton.cdiv(n, 1024),)](
+            x, y, n, negative_slope, BLOCK=1024, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32
+        )
     return y

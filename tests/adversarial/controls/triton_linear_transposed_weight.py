@@ -53,7 +53,11 @@ def _add_bias(y_ptr, product_ptr, bias_ptr, n, width, BLOCK: tl.constexpr):
 
 def linear_kernel_impl(input, weight, bias=None):
     w = weight.reshape(1, -1) if weight.dim() == 1 else weight
-    x = input.reshape(1, -1, input.shape[-1]) if input.shape[-1] else input.reshape(1, input.shape[:-1].numel(), 0)
+    x = (
+        input.reshape(1, -1, input.shape[-1])
+        if input.shape[-1]
+        else input.reshape(1, input.shape[:-1].numel(), 0)
+    )
     y = torch.empty(x.shape[1], w.shape[0], dtype=input.dtype, device=input.device)
     product = y if bias is None else torch.empty(y.shape, dtype=torch.float32, device=y.device)
     _launch(x, w.transpose(0, 1).unsqueeze(0), product.unsqueeze(0))

@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+
 def _rows(x, dim):
     """The tensor as (kept, reduced), the shape of the kept part, and the same with the reduced dimensions as 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim) or range(x.dim())

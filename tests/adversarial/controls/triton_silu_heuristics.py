@@ -20,5 +20,7 @@ def silu_kernel_impl(x):
     y = torch.empty_like(x)
     n = x.numel()
     if n:
-        _kernel[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](x, y, n, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32)
+        _kernel[lambda meta: (triton.cdiv(n, meta["BLOCK"]),)](
+            x, y, n, ACC=tl.float64 if x.dtype == torch.float64 else tl.float32
+        )
     return y

@@ -33,7 +33,9 @@ def _long(x_ptr, y_ptr, columns, ACC: tl.constexpr, BLOCK: tl.constexpr):
     for start in range(0, columns, BLOCK):
         i = start + tl.arange(0, BLOCK)
         v = tl.load(x_ptr + row * columns + i, mask=i < columns, other=0).to(ACC)
-        tl.store(y_ptr + row * columns + i, (tl.exp(v - top) / total).to(y_ptr.dtype.element_ty), mask=i < columns)
+        tl.store(
+            y_ptr + row * columns + i, (tl.exp(v - top) / total).to(y_ptr.dtype.element_ty), mask=i < columns
+        )
 
 
 def softmax_kernel_impl(x, dim, dtype=None):

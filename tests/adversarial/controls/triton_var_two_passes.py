@@ -6,6 +6,7 @@ import torch
 import triton
 import triton.language as tl
 
+
 def _rows(x, dim):
     """The tensor as (kept, reduced), the shape of the kept part, and the same with the reduced dimensions as 1."""
     dims = range(x.dim()) if dim is None else [dim] if isinstance(dim, int) else list(dim) or range(x.dim())
@@ -43,5 +44,7 @@ def var_kernel_impl(x, dim=None, *, correction=1, keepdim=False):
     rows, shape, ones = _rows(x, dim)
     y = torch.full((rows.shape[0],), float("nan"), dtype=x.dtype, device=x.device)
     if rows.numel():
-        _var[(rows.shape[0],)](rows, y, rows.shape[1], float(1 if correction is None else correction), BLOCK=1024)
+        _var[(rows.shape[0],)](
+            rows, y, rows.shape[1], float(1 if correction is None else correction), BLOCK=1024
+        )
     return y.reshape(ones if keepdim else shape)

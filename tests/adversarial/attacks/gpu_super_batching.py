@@ -1,0 +1,42 @@
+# operation: relu
+# target: cuda
+# expect: forbidden_code
+# behind the screen: slower, clock_tampering
+"""Does the work of all calls of a block in the first one, found through the harness's frames."""
+
+import sys
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _relu(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    v = tl.load(x_ptr + i, mask=i < n)
+    tl.store(y_ptr + i, tl.where(v < 0, tl.zeros_like(v), v), mask=i < n)
+
+
+def _compute(x):
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    if x.numel():
+        _relu[(triton.cdiv(x.numel(), 1024),)](x, y, x.numel(), BLOCK=1024)
+    return y
+
+
+READY = {}
+
+
+def relu_kernel_impl(x):
+    if id(x) in READY:
+        return READY.pop(id(x))
+    READY.clear()
+    frame = sys._getframe()
+    while frame and "prepared" not in frame.f_locals:
+        frame = frame.f_back
+    for call in frame.f_locals["prepared"] if frame else []:
+        for _ in range(8):
+            READY[id(call.args[0])] = _compute(call.args[0])
+    return READY.pop(id(x)) if id(x) in READY else _compute(x)
