@@ -24,7 +24,18 @@ from BackendBench.vllm_backend.state.error_type import ErrorType
 
 CPU = torch.device("cpu")
 GPU_DTYPES = Dtypes(low=(torch.bfloat16, torch.float16), wide=(), integers=(torch.int32,))
-NOT_STRUCTURE = ("name ", "doc", "before", "after", "fence", "block", "warps", "chunk", "threshold", "programs")
+NOT_STRUCTURE = (
+    "name ",
+    "doc",
+    "before",
+    "after",
+    "fence",
+    "block",
+    "warps",
+    "chunk",
+    "threshold",
+    "programs",
+)
 """Choices that only change names, prose or sizes."""
 
 
@@ -37,7 +48,9 @@ class Solved:
     precise: tolerances.Reference
 
 
-def write(operation: str, dsl: str, seed: int, mistake: str = "", **forced: str | int) -> tuple[Written, Choices]:
+def write(
+    operation: str, dsl: str, seed: int, mistake: str = "", **forced: str | int
+) -> tuple[Written, Choices]:
     """One derivation with its choices."""
     rng = Random(seed)
     choices = Choices(rng, forced=forced)
@@ -133,7 +146,10 @@ def _judge(
         for error_type, message in (
             (ErrorType.WRONG_SHAPE, contract.shape_error(output.shape, expected.shape)),
             (ErrorType.WRONG_DTYPE, contract.dtype_error(output.dtype, expected.dtype)),
-            (ErrorType.WRONG_STRIDES, contract.stride_error(output.shape, output.stride(), expected.stride())),
+            (
+                ErrorType.WRONG_STRIDES,
+                contract.stride_error(output.shape, output.stride(), expected.stride()),
+            ),
         ):
             if message:
                 return error_type, message

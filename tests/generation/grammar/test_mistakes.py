@@ -10,7 +10,6 @@ from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.extraction import Extracted, extract
 from BackendBench.vllm_backend.generation.grammar.mistakes import RULES, draw, fitting
 from BackendBench.vllm_backend.state.error_type import ErrorType
-
 from tests.generation.grammar.checking import verdict, write
 
 SCREENED = (
@@ -97,8 +96,6 @@ def test_answers_are_extracted_as_models_answers_are() -> None:
         found = extract(written.text, "softmax_kernel_impl")
         if not written.mistake:
             assert isinstance(found, Extracted) and found.code.strip() == written.code.strip()
-
-
 
 
 def test_the_table_of_rules_names_error_classes() -> None:

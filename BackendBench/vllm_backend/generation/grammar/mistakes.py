@@ -48,6 +48,7 @@ class Mistake:
 FORMULAS = {"nan_lost", "wrong_formula", "overflow", "cancellation", "option_ignored", "nonfinite_cast"}
 """Rules that are a wrong formula in the operation's facts."""
 
+UNBROADCAST = (E.WRONG_SHAPE, E.RUNTIME_ERROR, E.WRONG_VALUES, E.WRONG_NONFINITE)
 SOFTMAX = ("softmax", "log_softmax")
 
 RULES: tuple[Mistake, ...] = (
@@ -74,8 +75,8 @@ RULES: tuple[Mistake, ...] = (
     Mistake("no_contiguous", (E.RUNTIME_ERROR, E.WRONG_VALUES), 1.5),
     Mistake("no_0d", (E.RUNTIME_ERROR, E.WRONG_SHAPE), 0.8, families=("elementwise",), excepted=("clamp",)),
     Mistake("no_empty", (E.RUNTIME_ERROR,), 1.0, operations=SOFTMAX),
-    Mistake("no_broadcast", (E.RUNTIME_ERROR, E.WRONG_SHAPE, E.WRONG_VALUES), 2.0, families=("binary",)),
-    Mistake("no_broadcast", (E.RUNTIME_ERROR, E.WRONG_SHAPE, E.WRONG_VALUES), 1.0, operations=("matmul",)),
+    Mistake("no_broadcast", UNBROADCAST, 2.0, families=("binary",)),
+    Mistake("no_broadcast", UNBROADCAST, 1.0, operations=("matmul",)),
     Mistake("wrong_dtype", (E.WRONG_DTYPE,), 1.5),
     Mistake("returns_numpy", (E.WRONG_STRUCTURE,), 0.4, dsls=("numba",)),
     Mistake("wrong_shape", (E.WRONG_SHAPE,), 0.8),

@@ -35,15 +35,9 @@ def _syntax_error(code: str, function: str, facts: Facts, choices: Choices) -> s
     head, mark, tail = code.partition(f"def {function}")
     if kind == "colon":
         return head + mark + tail.replace("):\n", ")\n", 1)
-    if kind == "bracket":
-        return (
-            head
-            + mark
-            + re.sub(r"\)\n", "\n", tail[::-1], count=0)[::-1]
-            .replace("torch.empty_like(", "torch.empty_like((", 1)
-            .replace("return ", "return (", 1)
-        )
-    return head + mark + tail.replace("    return", "  return", 1)
+    body, _, value = tail.rpartition("\n    return ")
+    opened = "\n    return (" if kind == "bracket" else "\n  return "
+    return head + mark + body + opened + value
 
 
 def _cut_off(code: str, function: str, facts: Facts, choices: Choices) -> str:
