@@ -173,6 +173,7 @@ class Judge:
             async with self._compiling(), trial.stage(prefix + "compile"):
                 await self._load(session, buffers, task, function)
             await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
+            await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, prepared, trial, prefix)
         finally:
