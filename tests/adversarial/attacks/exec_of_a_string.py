@@ -6,7 +6,7 @@
 
 import torch
 
-exec("answer = torch.zeros_like")  # noqa: S102
+exec("answer = torch.zeros_like")
 
 
 def relu_kernel_impl(x):

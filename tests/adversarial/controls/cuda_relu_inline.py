@@ -4,7 +4,6 @@
 # needs: nvcc
 """A CUDA kernel in C++."""
 
-import torch
 from torch.utils.cpp_extension import load_inline
 
 SOURCE = r"""

@@ -1,6 +1,6 @@
 # operation: sum
 # target: cuda
-"""Long rows are shared by several programs, which add up with atomics in float32; so the order of the additions varies from call to call."""
+"""Programs that share a long row add up with atomics, in an order that varies from call to call."""
 
 import torch
 import triton
