@@ -5,7 +5,7 @@
 - The stream is written by the embedded grammar with fixed shares: 30 % meant to be correct, 1 % hanging, the rest
   wrong, not compiling, out of bounds, or caught by the screen. Same seed, same stream.
 - Real parts: a private Redis, one ``worker evaluate`` process, full rigour of timing. The clock runs from the first
-  submission to the last commit; the worker is warm before (its start is printed apart).
+  submission to the last commit; the worker is warm before (its start, references included, is printed apart).
 - With ``--passes 2`` the stream is judged a second time, with other secret seeds, and every accept or reject is
   compared.
 """
@@ -144,7 +144,9 @@ def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dic
         client = connect(server.url)
         names = sorted({item.task.operation for item in items})
         RunStore(client).create(RUN, names, {})
-        settings = WorkerSettings(worker_id=f"{RUN}/evaluate-0", redis_url=server.url, judge=judge_settings)
+        settings = WorkerSettings(
+            worker_id=f"{RUN}/evaluate-0", redis_url=server.url, judge=judge_settings, operations=tuple(names)
+        )
         began = time.monotonic()
         with (Path(folder) / "worker.log").open("w+") as log, _worker(settings, log) as worker:
             _until(

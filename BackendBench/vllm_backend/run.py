@@ -241,7 +241,9 @@ def _specs(job: Job) -> list[WorkerSpec]:
     prepared, url, logs = job.prepared, job.used.url, job.directory.logs
     layout, gpus = prepared.layout, prepared.gpus
     evaluators = [
-        worker_specs.evaluator(job.run, i, one, gpus, layout.target, prepared.config.judge, url, logs)
+        worker_specs.evaluator(
+            job.run, i, one, gpus, layout.target, prepared.config.judge, url, logs, prepared.names
+        )
         for i, one in enumerate(layout.evaluators)
     ]
     generators = [

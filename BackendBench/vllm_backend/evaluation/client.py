@@ -13,6 +13,7 @@ import os
 import socket
 import sys
 from collections import deque
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -36,6 +37,7 @@ class JudgeClient:
         self.concurrency = 1
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._ids = count()
+        self._sending = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._errors: deque[str] = deque(maxlen=STDERR_LINES)
         self._tasks: list[asyncio.Task[None]] = []
@@ -68,14 +70,25 @@ class JudgeClient:
 
     async def evaluate(self, task: EvaluationTask, operation_source: str = "") -> Verdict:
         """The verdict. Raises InfrastructureFault when the judge could not judge."""
+        answer = await self._ask(task=task.model_dump(mode="json"), source=operation_source)
+        return Verdict.model_validate(answer["verdict"])
+
+    async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
+        """Have the references of operations made ahead of need: (name, source of a user's own one or '').
+
+        Raises InfrastructureFault.
+        """
+        await self._ask(prepare=list(operations))
+
+    async def _ask(self, **request: Any) -> dict[str, Any]:
         if self._process is None or self._process.returncode is not None:
             raise InfrastructureFault(f"the judge is not running: {self.last_words()}")
         identity = next(self._ids)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[identity] = future
-        request = {"id": identity, "task": task.model_dump(mode="json"), "source": operation_source}
         try:
-            await wire.send_async(self._socket, request)
+            async with self._sending:  # a frame larger than the socket's buffer goes in parts
+                await wire.send_async(self._socket, {"id": identity, **request})
             answer = await future
         except wire.WireError:
             raise InfrastructureFault(f"the judge is gone: {self.last_words()}") from None
@@ -83,7 +96,7 @@ class JudgeClient:
             self._waiting.pop(identity, None)
         if "fault" in answer:
             raise InfrastructureFault(answer["fault"])
-        return Verdict.model_validate(answer["verdict"])
+        return answer
 
     @property
     def alive(self) -> bool:

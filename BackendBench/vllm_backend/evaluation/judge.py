@@ -13,7 +13,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
-from . import case_plan, conditions, interval, leftovers, outputs, roofline, sandbox
+from . import case_plan, conditions, interval, leftovers, outputs, reference_pool, roofline, sandbox
 from .bench import Bench
 from .case_plan import Chunk
 from .device_lock import DeviceLock
@@ -46,6 +46,9 @@ DOUBTFUL = {
 CORES_KEPT = 2
 """For the judge itself and for the process that is timed: compilers must not make them wait."""
 WARM_UP_OPERATION = "softmax"
+CONFIRMED_CHUNKS = 2
+"""Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
+compared again anyway, and compiling for every case a second time would double the price of a winner."""
 FIRST_CASES_SECONDS = 6.0
 """On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
 from timing, so this limit is short."""
@@ -120,6 +123,13 @@ class Judge:
     def broken(self) -> bool:
         """Whether it can judge no more: its warm server is gone."""
         return self._pool.broken
+
+    async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
+        """Make the references of operations (name, source of a user's own one or '') ahead of need."""
+        for name, source in operations[: reference_pool.KEPT[self.device.type] // 2]:
+            operation = await asyncio.to_thread(_operation, name, source)
+            for other in (False, True) if self.device.type == "cuda" else (False,):
+                await self._references.get(operation, self._lock, other=other)
 
     async def close(self) -> None:
         """End every process."""
@@ -209,7 +219,10 @@ class Judge:
         """The first few cases, then all others, then (compiled only) the workloads: most wrong kernels fail early, and
         what they never get to is not compiled."""
         chunks, benches = prepared.plan.chunks, prepared.benches
-        trial.total = prepared.plan.total
+        if prefix:
+            chunks = chunks[:CONFIRMED_CHUNKS]
+        else:
+            trial.total = prepared.plan.total
         deadline = time.monotonic() + self.settings.correctness_seconds
         steps: tuple[tuple[list[Chunk], list[Bench]], ...] = ((chunks[:1], []), (chunks[1:], benches))
         passed = 0

@@ -47,8 +47,12 @@ async def serve(sock: socket.socket, settings: JudgeSettings) -> None:
 async def _answer(judge: Judge, sock: socket.socket, request: dict[str, Any], writing: asyncio.Lock) -> None:
     answer: dict[str, Any] = {"id": request["id"]}
     try:
-        verdict = await judge.evaluate(EvaluationTask.model_validate(request["task"]), request["source"])
-        answer["verdict"] = verdict.model_dump(mode="json")
+        if "prepare" in request:
+            await judge.prepare([(name, source) for name, source in request["prepare"]])
+            answer["prepared"] = True
+        else:
+            verdict = await judge.evaluate(EvaluationTask.model_validate(request["task"]), request["source"])
+            answer["verdict"] = verdict.model_dump(mode="json")
     except InfrastructureFault as fault:
         answer["fault"] = str(fault)
     except Exception as error:  # a fault of ours is never the kernel's

@@ -26,7 +26,7 @@ class JudgeSettings(BaseModel):
     concurrency: int = Field(default=0, ge=0)
     """Candidates in flight; 0: the number of cores on a GPU machine (compiling happens beside the GPU),
     one on the CPU target."""
-    compile_seconds: float = Field(default=60.0, gt=0)
+    compile_seconds: float = Field(default=30.0, gt=0)
     """Limit for loading the module and for the first call of the first case, which compiles."""
     correctness_seconds: float = Field(default=60.0, gt=0)
     """Limit for all correctness cases together; cases compile again for new dtypes and ranks."""
@@ -61,6 +61,8 @@ class WorkerSettings(BaseModel):
     redis_url: str
     judge: JudgeSettings = JudgeSettings()
     log_file: Path | None = None
+    operations: tuple[str, ...] = ()
+    """Operations whose references are made before the first candidate is claimed."""
     lease_seconds: float = Field(default=30.0, gt=0)
     """A claimed task is given to another worker when its holder has been silent for this long."""
     max_attempts: int = Field(default=3, gt=0)

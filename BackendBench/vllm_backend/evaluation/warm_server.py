@@ -38,9 +38,9 @@ def preload(target: str) -> None:
     if target == "cuda":
         import triton.language  # noqa: F401
 
-        from .triton_support import warm_driver
+        from .triton_support import warm
 
-        warm_driver()
+        warm()
         import cuda.bindings.driver  # noqa: F401
 
     with contextlib.suppress(ImportError):

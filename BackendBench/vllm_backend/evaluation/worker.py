@@ -74,6 +74,7 @@ class EvaluationWorker:
             log.warning("weak_sandbox", advice=weak)
         try:
             await self._start_judge()
+            await self._prepare()
             while not self._draining.is_set() and self._faults < GIVE_UP_AFTER:
                 await self._claim()
             await self._finish()
@@ -83,6 +84,13 @@ class EvaluationWorker:
             with contextlib.suppress(redis.RedisError):
                 await scripts.run_async(self._redis, leave(self._settings.worker_id))
         return 1 if self._faults >= GIVE_UP_AFTER else 0
+
+    async def _prepare(self) -> None:
+        """Have references made ahead of need; a fault here will show again where it matters."""
+        with contextlib.suppress(InfrastructureFault):
+            if self._settings.operations and self._judge.alive:
+                wanted = [(name, await self._source(name)) for name in self._settings.operations]
+                await self._judge.prepare(wanted)
 
     def stop(self) -> None:
         """Leave when the claimed tasks are done; called twice: leave now."""

@@ -33,9 +33,9 @@ def worker_id(run: str, role: Role, number: int) -> str:
 
 def evaluator(
     run: str, number: int, evaluator: Evaluator, gpus: Sequence[Gpu], target: Target, judge: JudgeSettings,
-    redis_url: str, logs: Path,
+    redis_url: str, logs: Path, operations: Sequence[str] = (),
 ) -> WorkerSpec:  # fmt: skip
-    """One evaluating worker."""
+    """One evaluating worker; it prepares ``operations`` before it claims."""
     id = worker_id(run, "evaluate", number)
     mine = [] if evaluator.gpu is None else [gpus[evaluator.gpu]]
     gate = mine[0].uuid if mine else ""
@@ -43,6 +43,7 @@ def evaluator(
         worker_id=id,
         redis_url=redis_url,
         judge=judge.model_copy(update={"target": target, "device_index": 0, "gpu_gate": gate}),
+        operations=tuple(operations),
     )
     return WorkerSpec(
         id=id,
