@@ -63,3 +63,21 @@ def test_doing_a_whole_block_in_its_first_call_gains_nothing():
     honest = [Pair([100.0] * 4, [100.0] * 4)] * 5
     ahead = [Pair([100.0] * 4, [397.0, 1.0, 1.0, 1.0])] * 5
     assert interval.estimate(ahead).speedup == pytest.approx(interval.estimate(honest).speedup)
+
+
+def test_a_few_disturbed_pairs_neither_move_nor_widen_the_result_much():
+    rng = random.Random(3)
+    quiet = noisy_pairs(rng, 1.1, 40, noise=0.005)
+    disturbed = [
+        Pair(p.eager, [4 * t for t in p.candidate]) if i % 13 == 0 else p for i, p in enumerate(quiet)
+    ]
+    before, after = interval.estimate(quiet), interval.estimate(disturbed)
+    assert after.speedup == pytest.approx(before.speedup, rel=0.005)
+    assert after.half_width < 3 * before.half_width
+
+
+def test_drift_that_both_halves_of_a_pair_share_does_not_move_the_ratio():
+    drifting = [Pair([100.0 * (1 + i)], [50.0 * (1 + i)]) for i in range(8)]
+    ratio = interval.estimate(drifting)
+    assert ratio.speedup == pytest.approx(2.0)
+    assert ratio.high - ratio.low < 1e-6

@@ -13,11 +13,11 @@ class WorkloadTiming(Message):
 
     workload: str
     eager_us: float
-    """Median time of one eager call, microseconds."""
+    """Median over the blocks of the mean time of one eager call, microseconds."""
     candidate_us: float
     """Median time of one candidate call, microseconds."""
     speedup: float
-    """median(eager) / median(candidate)."""
+    """Trimmed geometric mean of eager / candidate over neighbouring blocks."""
     speedup_low: float
     speedup_high: float
     """Bounds of the 95 % confidence interval of ``speedup``."""
