@@ -98,6 +98,9 @@ async def _all(target: str, only: str) -> tuple[list[Row], Verdict | None]:
     kinds: tuple[Kind, ...] = ("attacks", "controls")
     for kind in kinds:
         files = [f for f in candidate_files.load(kind, target) if only in f.name]  # type: ignore[arg-type]
+        for file in (f for f in files if f.lacking()):
+            print(f"{kind[:-1]:8} {file.name:44} left out: this machine has no {file.lacking()}")
+        files = [f for f in files if not f.lacking()]
         if files:
             done, seen = await run(kind, files, target)
             rows, verdict = rows + done, verdict or seen

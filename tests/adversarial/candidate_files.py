@@ -9,10 +9,12 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from BackendBench.vllm_backend.evaluation import sandbox
 from BackendBench.vllm_backend.evaluation.screen import screen
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.state.task import Dsl, EvaluationTask, Target
@@ -30,7 +32,8 @@ def judge_settings(target: Target, kind: Kind) -> JudgeSettings:
     return JudgeSettings(
         target=target, concurrency=2 if target == "cpu" else 0, skip_screen=kind == "attacks", timing="quick",
         compile_seconds=seconds,
-        correctness_seconds=seconds, timing_seconds=20.0, tmp_bytes=64 << 20, processes=64,
+        correctness_seconds=seconds, timing_seconds=20.0, tmp_bytes=64 << 20,
+        processes=64 if target == "cpu" else 256,
         memory_bytes=(1 << 30) if target == "cpu" else (8 << 30),
     )  # fmt: skip
 
@@ -54,6 +57,14 @@ class CandidateFile:
     def named(self, key: str) -> frozenset[str]:
         """The comma-separated words of a header line."""
         return frozenset(word.strip() for word in self.header.get(key, "").split(",") if word.strip())
+
+    def lacking(self) -> str:
+        """What this machine lacks of what the file needs: layers of the sandbox, nvcc; '' if nothing."""
+        layers = self.named("needs") - {"nvcc"}
+        missing = sorted(layers & set(sandbox.probe().missing)) if layers else []
+        if "nvcc" in self.named("needs") and not shutil.which("nvcc"):
+            missing.append("nvcc")
+        return ", ".join(missing)
 
     def screened(self) -> str:
         """The error type that the screen alone gives it, or ''."""

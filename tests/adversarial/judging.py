@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import pytest
 
-from BackendBench.vllm_backend.evaluation import sandbox
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.state.task import Target
@@ -49,8 +48,7 @@ def running(settings: JudgeSettings) -> Iterator[Bench]:
         loop.close()
 
 
-def skip_without_layers(file: CandidateFile) -> None:
-    """Skip what is about a layer of the sandbox that this machine lacks."""
-    missing = file.named("needs") & set(sandbox.probe().missing)
-    if missing:
-        pytest.skip(f"this machine has no {', '.join(sorted(missing))}")
+def skip_without_needs(file: CandidateFile) -> None:
+    """Skip what is about something that this machine lacks."""
+    if file.lacking():
+        pytest.skip(f"this machine has no {file.lacking()}")

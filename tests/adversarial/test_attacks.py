@@ -12,7 +12,7 @@ from BackendBench.vllm_backend.state.connection import connect
 from BackendBench.vllm_backend.state.error_type import ErrorType
 
 from .candidate_files import CandidateFile, complaints, judge_settings, load, outcome
-from .judging import Bench, running, skip_without_layers
+from .judging import Bench, running, skip_without_needs
 
 CPU, CUDA = load("attacks", "cpu"), load("attacks", "cuda")
 LEAST_ATTACKS = 40
@@ -40,7 +40,7 @@ def named(file: CandidateFile) -> str:
 
 @pytest.mark.parametrize("attack", CPU, ids=named)
 def test_on_the_cpu(attack: CandidateFile, bench: Bench) -> None:
-    skip_without_layers(attack)
+    skip_without_needs(attack)
     verdict = bench.judge(attack, "cpu")
     assert complaints(attack, verdict) == []
     assert len(verdict.error) < LONGEST_MESSAGE
@@ -50,7 +50,7 @@ def test_on_the_cpu(attack: CandidateFile, bench: Bench) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("attack", CUDA, ids=named)
 def test_on_a_gpu(attack: CandidateFile, gpu_bench: Bench) -> None:
-    skip_without_layers(attack)
+    skip_without_needs(attack)
     assert complaints(attack, gpu_bench.judge(attack, "cuda")) == []
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.commands import ROOT
+
 from .candidate_files import CandidateFile, judge_settings, load
-from .judging import Bench, running
+from .judging import Bench, running, skip_without_needs
 
 CPU, CUDA = load("controls", "cpu"), load("controls", "cuda")
 LEAST_CONTROLS = 60
@@ -41,8 +44,7 @@ def test_on_the_cpu(control: CandidateFile, bench: Bench) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("control", CUDA, ids=named)
 def test_on_a_gpu(control: CandidateFile, gpu_bench: Bench) -> None:
-    if "nvcc" in control.named("needs") and not shutil.which("nvcc"):
-        pytest.skip("this machine has no nvcc")
+    skip_without_needs(control)
     verdict = gpu_bench.judge(control, "cuda")
     assert verdict.correct, (verdict.error_type, verdict.failing_case, verdict.error)
 
@@ -50,6 +52,17 @@ def test_on_a_gpu(control: CandidateFile, gpu_bench: Bench) -> None:
 @pytest.mark.parametrize("control", CUDA, ids=named)
 def test_the_screen_lets_gpu_kernels_pass(control: CandidateFile) -> None:
     assert control.screened() == ""
+
+
+def test_triton_kernels_compile_for_a_gpu() -> None:
+    pytest.importorskip("triton")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.adversarial.triton_compiles", "compile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
 def test_there_are_controls_enough() -> None:

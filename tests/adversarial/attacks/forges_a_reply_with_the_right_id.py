@@ -1,7 +1,7 @@
 # operation: relu
 # target: both
 # expect: forbidden_code
-# behind the screen: wrong_values, wrong_nonfinite, input_modified
+# behind the screen: wrong_values, wrong_nonfinite, input_modified, crash
 """Finds the id of the request in its callers' frames and answers in the harness's place."""
 
 import json

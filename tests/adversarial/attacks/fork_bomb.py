@@ -2,7 +2,7 @@
 # target: both
 # needs: seccomp
 # expect: forbidden_code
-# behind the screen: runtime_error, timeout, out_of_memory, crash, leftover_work
+# behind the screen: runtime_error, timeout, out_of_memory, crash, leftover_work, protocol_violation
 """Doubles until something gives."""
 
 import os
