@@ -7,6 +7,15 @@ from .facts import Facts, table
 LERP_NUMBA = "a + weight * (b - a) if abs(weight) < C(0.5) else b - (b - a) * (C(1.0) - weight)"
 LERP_TRITON = "tl.where(tl.abs(weight) < 0.5, a + weight * (b - a), b - (b - a) * (1.0 - weight))"
 
+POW_TRITON = """tiny = 1.1754943508222875e-38
+small = (b != 0) & (tl.abs(b) < tiny)
+b = tl.where(small, tl.where(b < 0, -tiny, tiny), b)
+y = libdevice.pow(a, b)"""
+"""libdevice takes subnormals for zero, and x ** 0 is 1 even for NaN."""
+ATAN2_TRITON = """small = (tl.abs(a) < 1e-30) & (tl.abs(b) < 1e-30)
+scale = tl.where(small, 18446744073709551616.0, 1.0)
+y = libdevice.atan2(a * scale, b * scale)"""
+
 BINARY = table(
     Facts(
         "add",
@@ -81,7 +90,7 @@ BINARY = table(
         "(a, b)",
         operands=("a", "b"),
         numba=("math.pow(a, b)", "a ** b"),
-        triton=("libdevice.pow(a, b)",),
+        triton=(POW_TRITON,),
         numba_bad={"wrong_formula": "math.exp(b * math.log(a))"},
         triton_bad={"wrong_formula": "tl.exp(b * tl.log(a))"},
     ),
@@ -91,7 +100,7 @@ BINARY = table(
         "(a, b)",
         operands=("a", "b"),
         numba=("math.atan2(a, b)",),
-        triton=("libdevice.atan2(a, b)",),
+        triton=(ATAN2_TRITON,),
         numba_bad={"wrong_formula": "math.atan(a / b)"},
         triton_bad={"wrong_formula": "libdevice.atan(a / b)"},
     ),

@@ -51,6 +51,9 @@ y = tl.log(z) - tl.where(small, 16.635532333438686, 0.0)"""
 RSQRT_TRITON = """small = x < 1.1754943508222875e-38
 z = tl.where(small, x * 16777216.0, x)
 y = tl.rsqrt(z) * tl.where(small, 4096.0, 1.0)"""
+FLOOR_TRITON = """y = tl.floor(x)
+y = tl.where((x < 0) & (y == 0), -1.0, y)"""
+"""The GPU's floor takes a negative subnormal for zero."""
 EXPM1_TRITON = """e = tl.exp(x)
 tail = 0.041666666666666664 + x * (0.008333333333333333 + x * (0.001388888888888889 + x * 0.0001984126984126984))
 series = x + x * x * (0.5 + x * (0.16666666666666666 + x * tail))
@@ -194,7 +197,7 @@ ELEMENTWISE = table(
         "elementwise",
         "(x)",
         numba=("C(1.0) / x",),
-        triton=("1.0 / x", "tl.div_rn(1.0 + x * 0.0, x)"),
+        triton=("1.0 / x", "tl.div_rn(tl.full(x.shape, 1.0, COMPUTE), x)"),
         numba_bad={"wrong_formula": "C(1.0) / (x + C(1e-6))"},
         triton_bad={"wrong_formula": "1.0 / (x + 1e-6)"},
     ),
@@ -251,7 +254,7 @@ ELEMENTWISE = table(
         "elementwise",
         "(x)",
         numba=("np.floor(x)",),
-        triton=("tl.floor(x)",),
+        triton=(FLOOR_TRITON,),
         numba_bad={"wrong_formula": "np.trunc(x)", "nonfinite_cast": "math.floor(x)"},
         triton_bad={"wrong_formula": "x.to(tl.int32).to(tl.float32)"},
     ),
