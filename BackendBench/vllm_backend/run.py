@@ -233,6 +233,7 @@ def _plan(job: Job) -> Plan:
         ),
         group_size=config.group_size,
         generators=len(prepared.layout.generators),
+        engine=prepared.engine.name,
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
     )  # fmt: skip
 

@@ -27,6 +27,32 @@ def test_capacity_is_whole_groups_and_never_negative(found, generators: int, siz
     assert room >= 0 and room % size == 0
 
 
+@given(st.integers(1, 8), st.integers(1, 200), st.sampled_from(["grammar", "vllm", "openai"]))
+def test_before_the_first_verdict_every_generator_has_its_floor(
+    generators: int, size: int, engine: str
+) -> None:
+    nothing = [OperationCounters("relu")]
+    room = pacing.capacity(
+        nothing, generators=generators, group_size=size, verdicts_per_second=0.0, engine=engine
+    )
+    assert room == generators * pacing.least_ahead(engine, size)
+    assert room >= 2 * generators * size
+    if engine == "grammar":
+        assert room == 2 * generators * size
+    else:
+        assert generators * 128 <= room < generators * (128 + 2 * size)
+
+
+def test_what_is_under_way_takes_up_the_floor() -> None:
+    busy = [OperationCounters("relu", requested=100, generated=40, queued=40, evaluated=0)]
+    room = pacing.capacity(busy, generators=1, group_size=8, verdicts_per_second=0.0, engine="vllm")
+    assert room == 24  # of 128 are 100 under way; whole groups
+    assert pacing.capacity(busy, generators=1, group_size=8, verdicts_per_second=0.0, engine="grammar") == 0
+    assert (
+        pacing.capacity(busy, generators=1, group_size=8, verdicts_per_second=10.0, engine="grammar") == 200
+    )
+
+
 @given(counters, st.integers(1, 500), st.none() | st.floats(0.1, 10))
 def test_what_is_done_asks_for_nothing(found: OperationCounters, budget: int, target: float | None) -> None:
     goal = Goal(budget, target)

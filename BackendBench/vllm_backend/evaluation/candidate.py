@@ -103,15 +103,9 @@ class Harness:
 
     def _load_reference(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Trusted: this process runs eager, as the other side of the timing."""
-        from ..operations import catalog, wellknown
+        from ..operations import catalog
 
-        name, source = request["operation"], request["source"]
-        if source:
-            self._function = catalog.from_source(name, source).reference
-        elif name in wellknown.by_name():
-            self._function = catalog.resolve(name).reference
-        else:  # resolving would trace all operations again: a sandbox has no cache
-            self._function = catalog.overload_of(request["overload"])
+        self._function = catalog.reference_of(request["operation"], request["overload"], request["source"])
         return {}
 
     def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:

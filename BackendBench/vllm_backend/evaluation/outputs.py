@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..operations import contract as promised
 from ..operations import tolerances
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
@@ -79,6 +80,9 @@ def _one(output: dict[str, Any], expected: torch.Tensor) -> Failure | None:
         return Failure(ErrorType.WRONG_SHAPE, f"output of shape {output['shape']!s:.200}, expected {shape}")
     if output["dtype"] != dtype:
         return Failure(ErrorType.WRONG_DTYPE, f"output of dtype {output['dtype']!s:.40}, expected {dtype}")
+    overlapping = promised.stride_error(shape, [int(s) for s in output["stride"]])
+    if overlapping:
+        return Failure(ErrorType.WRONG_STRIDES, shorten(overlapping, 300))
     if output["aliases_input"]:
         return Failure(
             ErrorType.ALIASED_OUTPUT, "the output shares memory with an input; return a new tensor"

@@ -63,6 +63,8 @@ class Plan:
     sampling: pacing.Sampling
     group_size: int
     generators: int
+    engine: str = "grammar"
+    """Which one the generating workers run."""
     deadline: float | None = None
     """Time of ``time.monotonic`` at which it is out of time."""
     on_tick: Callable[[Sequence[OperationCounters]], None] = field(default=lambda _: None)
@@ -184,6 +186,7 @@ class Coordinator:
             generators=plan.generators,
             group_size=plan.group_size,
             verdicts_per_second=self._rate(counters),
+            engine=plan.engine,
         )
         if room < 1:
             return

@@ -21,6 +21,11 @@ AHEAD_SECONDS = 30.0
 """Longer than a group takes to sample, shorter than feedback takes to grow old."""
 GROUPS_AHEAD = 2
 """Groups per generating worker kept under way at least: one sampled, one waiting."""
+BATCHED_AHEAD = 128
+"""Candidates per generating worker of an engine that batches, kept under way at least: a GPU writes few sequences
+hardly faster than many, and before the first verdicts nobody knows how many can be judged."""
+BATCHING = frozenset({"vllm", "openai"})
+"""Engines whose throughput grows with what they are asked at a time; the grammar writes one by one."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,26 @@ def progress(counters: OperationCounters, goal: Goal) -> OperationProgress:
 
 
 def capacity(
-    counters: Sequence[OperationCounters], *, generators: int, group_size: int, verdicts_per_second: float
+    counters: Sequence[OperationCounters],
+    *,
+    generators: int,
+    group_size: int,
+    verdicts_per_second: float,
+    engine: str = "grammar",
 ) -> int:
-    """Candidates that may be asked for now: whole groups."""
+    """Candidates that may be asked for now: whole groups. ``engine``: which one the generating workers run."""
     under_way = sum(c.awaiting_generation + c.awaiting_evaluation for c in counters)
-    least = GROUPS_AHEAD * generators * group_size
+    least = generators * least_ahead(engine, group_size)
     room = max(0, max(least, int(verdicts_per_second * AHEAD_SECONDS)) - under_way)
     return room // group_size * group_size
+
+
+def least_ahead(engine: str, group_size: int) -> int:
+    """Candidates that one generating worker has under way while there is budget: whole groups."""
+    wanted = GROUPS_AHEAD * group_size
+    if engine in BATCHING:
+        wanted = max(wanted, BATCHED_AHEAD)
+    return -(-wanted // group_size) * group_size
 
 
 def groups(

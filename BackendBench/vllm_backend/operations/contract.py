@@ -1,8 +1,8 @@
 """What an output must be before its values are looked at: shape, dtype, strides. Pure functions.
 
 - Shape and dtype are eager's.
-- Strides: every element has memory of its own, and memory order is eager's or contiguous. Callers that care for
-  another order have to say so in the operation; most kernels allocate with ``empty`` or ``empty_like``.
+- Strides: every element has memory of its own; its order is free. Eager's is a matter of its version and of its
+  inputs, and most kernels allocate with ``empty`` or ``empty_like``.
 """
 
 from __future__ import annotations
@@ -27,25 +27,16 @@ def dtype_error(dtype: torch.dtype, expected: torch.dtype) -> str:
     return f"output of dtype {mine}, expected {theirs}"
 
 
-def stride_error(shape: Sequence[int], strides: Sequence[int], expected: Sequence[int]) -> str:
-    """A sentence where ``strides`` are neither eager's (``expected``) nor contiguous, else ''.
+def stride_error(shape: Sequence[int], strides: Sequence[int]) -> str:
+    """A sentence where two elements may lie on the same memory (an expanded or overlapping tensor), else ''.
 
-    Strides of dimensions of size one or zero mean nothing and are not compared.
+    Strides of dimensions of size one mean nothing and are not looked at.
     """
     if 0 in shape:
         return ""
-    wanted = (tuple(expected), _contiguous(shape))
-    relevant = [i for i, size in enumerate(shape) if size != 1]
-    for candidate in wanted:
-        if all(strides[i] == candidate[i] for i in relevant):
-            return ""
-    choice = " or ".join(str(list(w)) for w in dict.fromkeys(wanted))
-    return f"output with strides {list(strides)}, expected {choice}"
-
-
-def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(1, size)
-    return tuple(reversed(strides))
+    reach = 1
+    for stride, size in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n != 1):
+        if stride < reach:
+            return f"output with strides {list(strides)}: its elements overlap; return memory of its own for each"
+        reach += stride * (size - 1)
+    return ""

@@ -29,7 +29,7 @@ class ErrorType(str, Enum):
     WRONG_STRUCTURE = "wrong_structure"  # not a tensor, or not as many outputs
     WRONG_SHAPE = "wrong_shape"
     WRONG_DTYPE = "wrong_dtype"
-    WRONG_STRIDES = "wrong_strides"
+    WRONG_STRIDES = "wrong_strides"  # elements that share memory with each other
     WRONG_VALUES = "wrong_values"
     WRONG_NONFINITE = "wrong_nonfinite"  # NaN or inf where the reference has none, or the reverse
     LOW_PRECISION = "low_precision"  # right but less accurate than eager allows

@@ -146,10 +146,7 @@ def _judge(
         for error_type, message in (
             (ErrorType.WRONG_SHAPE, contract.shape_error(output.shape, expected.shape)),
             (ErrorType.WRONG_DTYPE, contract.dtype_error(output.dtype, expected.dtype)),
-            (
-                ErrorType.WRONG_STRIDES,
-                contract.stride_error(output.shape, output.stride(), expected.stride()),
-            ),
+            (ErrorType.WRONG_STRIDES, contract.stride_error(output.shape, output.stride())),
         ):
             if message:
                 return error_type, message
