@@ -45,6 +45,8 @@ DOUBTFUL = {
 
 CORES_KEPT = 2
 """For the judge itself and for the process that is timed: compilers must not make them wait."""
+MOST_ON_CPU = 4
+"""On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 WARM_UP_OPERATION = "softmax"
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
@@ -78,6 +80,11 @@ class _Trial:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
+def _concurrency(target: str, cores: int) -> int:
+    """Candidates in flight."""
+    return max(2, cores - CORES_KEPT) if target == "cuda" else min(cores, MOST_ON_CPU)
+
+
 def _operation(name: str, source: str) -> Operation:
     return catalog.from_source(name, source) if source else catalog.resolve(name)
 
@@ -88,16 +95,13 @@ class Judge:
     def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
         self.threads = settings.threads or conditions.available_cores()
-        self.concurrency = settings.concurrency or (
-            max(2, conditions.available_cores() - CORES_KEPT) if settings.target == "cuda" else 1
-        )
+        self.concurrency = settings.concurrency or _concurrency(settings.target, conditions.available_cores())
         self.device = (
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         self._lock = DeviceLock()
         self._gate = JudgeGate(settings.gpu_gate)
-        spares = 1 if settings.target == "cpu" else max(2, self.concurrency // 2)
-        self._pool = WarmPool(settings, self.threads, spares)
+        self._pool = WarmPool(settings, self.threads, spares=max(2, self.concurrency // 2))
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
         self._eager: Session | None = None
