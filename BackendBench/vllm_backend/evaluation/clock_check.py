@@ -23,9 +23,8 @@ SLACK_US = 200.0
 """Per block: process wake-up, which the scheduler may delay on a machine with few cores."""
 LEAST_SHARE = 0.8
 """Claims must reach this share of what the wall leaves for the calls."""
-DELIVERY_FACTOR = 3.0
-DELIVERY_SLACK_US = 500.0
-"""Handing over outputs against eager's: strided ones, cold pages and a busy machine cost more."""
+DELIVERY_FACTOR = 2.0
+"""Handing over outputs against eager's: strided ones and cold pages cost more, computing them costs more still."""
 LEAST_TRUSTED = 3
 """Pairs that the clock must support. A busy machine may spoil many; the speedup rests on the others alone, so nobody
 gains by lying in some."""
@@ -59,7 +58,7 @@ def believed(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> li
     delivery = statistics.median(b.delivery / len(b.claimed) for b in eager)
     return [
         _least(mine, theirs, max(usual, mine.overhead)) <= theirs.total <= theirs.wall
-        and theirs.delivery <= DELIVERY_FACTOR * delivery * len(theirs.claimed) + DELIVERY_SLACK_US
+        and theirs.delivery <= DELIVERY_FACTOR * delivery * len(theirs.claimed) + SLACK_US
         for mine, theirs in zip(eager, candidate, strict=True)
     ]
 
