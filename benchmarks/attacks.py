@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import platform
+import shlex
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -133,6 +134,7 @@ def main() -> int:
         print(f"PROBLEM {row.kind} {row.name}: {row.problem}")
     if given.out:
         about = {
+            "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]),
             "target": given.target, "device": device, "host_python": platform.python_version(),
             "versions": verdict.versions if verdict else {}, "sandbox": str(sandbox.probe()),
             "rows": [asdict(row) for row in rows],

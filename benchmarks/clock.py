@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -170,6 +171,7 @@ def main() -> None:
     if given.out:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         document = {
+            "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]), "target": target,
             "device": verdicts[0].device, "versions": verdicts[0].versions, "rows": found, "rejected": rejected,
             "faster_than_eager": faster, "conditions": verdicts[-1].conditions, "seconds": round(seconds, 1),
         }  # fmt: skip

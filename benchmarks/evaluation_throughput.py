@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -322,6 +323,7 @@ def main() -> None:
         show(results[-1], console)
     first = next(iter(passes[0]["kernels"].values()))
     document: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]), "target": target,
         "device": first["device"], "versions": first["versions"], "cores": os.cpu_count(), "count": given.count,
         "operations": given.operations, "seed": given.seed, "passes": results,
     }  # fmt: skip
