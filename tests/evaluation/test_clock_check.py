@@ -46,3 +46,10 @@ def test_work_that_hides_in_the_delivery_is_found():
     eager = [TimedBlock([1000.0] * 4, 4200.0, 4100.0, delivery=900.0)] * 5
     assert tampered(eager, [TimedBlock([500.0] * 4, 2200.0, 2100.0, delivery=1000.0)] * 5) == ""
     assert "handing over" in tampered(eager, [TimedBlock([5.0] * 4, 220.0, 200.0, delivery=2900.0)] * 5)
+
+
+def test_a_gpu_has_less_room_for_what_is_not_claimed():
+    eager = [TimedBlock([90.0] * 16, 5000.0, 5000.0)] * 5  # 3,560 us of overhead
+    assert tampered(eager, [TimedBlock([90.0] * 16, 5100.0, 5100.0)] * 5) == ""
+    assert tampered(eager, [TimedBlock([45.0] * 16, 4280.0, 4280.0)] * 5) == ""
+    assert tampered(eager, [TimedBlock([20.0] * 16, 5000.0, 5000.0)] * 5)

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 OVERHEAD_FACTOR = 1.5
 """Answering and copying outputs varies from block to block; 1.5 covers what was seen on a busy 2-core machine."""
+GPU_OVERHEAD_FACTOR = 1.15
+"""Of a GPU's block most of the overhead is the GPU's own fixed work (spin, cold L2, copies), which hardly varies."""
 SLACK_US = 200.0
 """Per block: process wake-up, which the scheduler may delay on a machine with few cores."""
 LEAST_SHARE = 0.8
@@ -40,6 +42,11 @@ class TimedBlock:
     """Processor time of the whole process during the block; the wall time where a GPU works."""
     delivery: float = 0.0
     """What handing over the outputs took where that is a step of its own: the lesser of wall and processor time."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the work was a GPU's."""
+        return self.cpu == self.wall
 
     @property
     def total(self) -> float:
@@ -67,7 +74,8 @@ def _least(mine: TimedBlock, theirs: TimedBlock, overhead: float) -> float:
     """The least that an honest process can claim for its block, microseconds."""
     stretch = max(1.0, mine.total / mine.cpu) if mine.cpu else 1.0
     worked = min(theirs.wall, theirs.cpu * stretch) if theirs.cpu else theirs.wall
-    return LEAST_SHARE * (worked - overhead * OVERHEAD_FACTOR - SLACK_US)
+    factor = GPU_OVERHEAD_FACTOR if theirs.on_gpu else OVERHEAD_FACTOR
+    return LEAST_SHARE * (worked - overhead * factor - SLACK_US)
 
 
 def tampered(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> str:
