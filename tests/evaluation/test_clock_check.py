@@ -53,3 +53,11 @@ def test_a_gpu_has_less_room_for_what_is_not_claimed():
     assert tampered(eager, [TimedBlock([90.0] * 16, 5100.0, 5100.0)] * 5) == ""
     assert tampered(eager, [TimedBlock([45.0] * 16, 4280.0, 4280.0)] * 5) == ""
     assert tampered(eager, [TimedBlock([20.0] * 16, 5000.0, 5000.0)] * 5)
+
+
+def test_a_disturbance_of_eager_does_not_make_a_lie_believable():
+    disturbed = TimedBlock([1000.0] * 4, 20_000.0)
+    eager = [TimedBlock([1000.0] * 4, 4300.0)] * 6 + [disturbed] * 4
+    lies = [TimedBlock([100.0] * 4, 4300.0)] * 10
+    assert not any(believed(eager, lies))
+    assert tampered(eager, lies)
