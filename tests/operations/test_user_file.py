@@ -82,7 +82,7 @@ def test_a_file_without_a_name_or_that_is_missing_is_one_line(tmp_path):
 
 def test_a_candidate_of_a_problem_draws_the_same_parameters():
     operation = catalog.resolve(OWN[2])
-    code = operation.source.replace("class Model(", "class ModelNew(") + problem.adapter(operation)
+    code = operation.source.replace("class Model(", "class ModelNew(") + operation.adapter
     space: dict = {"__name__": "candidate"}
     exec(compile(code, "candidate", "exec"), space)
     for case in operation.make_cases(CPU, 4):

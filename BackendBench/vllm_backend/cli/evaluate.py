@@ -23,29 +23,34 @@ ACCEPTED, REJECTED, NOT_JUDGED = 0, 1, 2
 
 @click.command(cls=SectionedCommand)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--operation", "operation_name", metavar="OP", help="Operation, or FILE.py:NAME.")
 @click.option(
-    "--operation", "operation_name", metavar="OP", required=True, help="Operation, or FILE.py:NAME."
+    "--problem",
+    type=click.Path(path_type=Path),
+    help="KernelBench problem: a file with Model, get_inputs and get_init_inputs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole verdict as JSON.")
 @settings(EvaluateFileConfig)
-def evaluate(file: Path, operation_name: str, as_json: bool, **given: Any) -> int:
+def evaluate(
+    file: Path, operation_name: str | None, problem: Path | None, as_json: bool, **given: Any
+) -> int:
     """Judge the kernel in FILE: is it correct, and how fast is it against eager?
 
-    FILE defines <operation>_kernel_impl with the parameters of the operation. It runs isolated, like every
-    candidate of a run.
+    FILE defines <operation>_kernel_impl with the parameters of the operation; for a problem it defines ModelNew
+    with the constructor and the forward of Model. It runs isolated, like every candidate of a run.
 
     \b
       backendbench-vllm evaluate my_relu.py --operation relu
       backendbench-vllm evaluate my_softmax.py --operation softmax --target cuda --json
+      backendbench-vllm evaluate my_model.py --problem problem.py
 
     Exit code 0: accepted; 1: rejected; 2: could not be judged.
     """
     config = resolved(EvaluateFileConfig, given)
     code = _read(file)
     from ..fleet.preparation import sandbox_notes
-    from ..operations import catalog
 
-    operation = catalog.resolve(operation_name)
+    operation = _operation(operation_name, problem)
     _check_function(file, code, operation)
     task = _task(code, operation, config)
     for note in sandbox_notes(config.judge.require_sandbox):
@@ -67,17 +72,27 @@ def _read(file: Path) -> str:
         raise ConfigError(f"{file} is no UTF-8 text: give a Python file") from None
 
 
+def _operation(name: str | None, problem_file: Path | None) -> Operation:
+    """What was named. Raises ConfigError, and what is wrong with the name or the file."""
+    if (name is None) == (problem_file is None):
+        raise ConfigError("name what FILE computes: give either --operation OP or --problem FILE")
+    from ..operations import catalog, problem
+
+    return problem.from_problem(problem_file) if problem_file is not None else catalog.resolve(str(name))
+
+
 def _check_function(file: Path, code: str, operation: Operation) -> None:
     """A file without the function is a slip of the user, not a candidate. Broken syntax is judged as such."""
-    wanted = f"{operation.name}_kernel_impl"
+    wanted = operation.entry
     try:
         tree = ast.parse(code)
     except (SyntaxError, ValueError):
         return
     if not any(wanted in _bound_names(node) for node in ast.walk(tree)):
-        raise ConfigError(
-            f"{file} defines no {wanted}: name the kernel's function def {wanted}{operation.signature}"
-        )
+        how = f"write class {wanted}(torch.nn.Module) with the constructor and the forward of Model"
+        if not operation.adapter:
+            how = f"name the kernel's function def {wanted}{operation.signature}"
+        raise ConfigError(f"{file} defines no {wanted}: {how}")
 
 
 def _bound_names(node: ast.AST) -> set[str]:

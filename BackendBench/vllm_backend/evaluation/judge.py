@@ -105,7 +105,7 @@ class Judge:
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
         self._eager: Session | None = None
-        self._eager_operation = ""
+        self._eager_operation = ("", "")
 
     async def start(self) -> None:
         """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
@@ -159,24 +159,23 @@ class Judge:
 
     async def _try(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
         operation = await asyncio.to_thread(_operation, task.operation, source)  # a first look-up may trace
-        function = f"{operation.name}_kernel_impl"
         async with trial.stage("screen"):
-            refused = screen(task.code, function, self.settings.allow_library_calls)
+            refused = screen(task.code, operation.entry, self.settings.allow_library_calls)
         if refused is not None and not self.settings.skip_screen:
             return refused
         async with trial.stage("reference"):
             prepared = await self._references.get(operation, self._lock)
-        await self._examine(task, function, prepared, trial)
+        await self._examine(task, prepared, trial)
         confirming = self.settings.timing == "full" and bool(trial.ratios)
         if confirming and interval.combine([r for _, r in trial.ratios])[1] > 1.0:
             trial.ratios = []
             async with trial.stage("reference"):
                 other = await self._references.get(operation, self._lock, other=True)
-            await self._examine(task, function, other, trial, confirm=True)
+            await self._examine(task, other, trial, confirm=True)
         return None
 
     async def _examine(
-        self, task: EvaluationTask, function: str, prepared: Prepared, trial: _Trial, confirm: bool = False
+        self, task: EvaluationTask, prepared: Prepared, trial: _Trial, confirm: bool = False
     ) -> None:
         """Correctness and timing in one fresh process. Raises CandidateFailed."""
         prefix = "confirm_" if confirm else ""
@@ -185,7 +184,7 @@ class Judge:
         buffers = Buffers(*prepared.plan.room, self.device)
         try:
             async with self._compiling(), trial.stage(prefix + "compile"):
-                await self._load(session, buffers, task, function)
+                await self._load(session, buffers, task, prepared.operation)
             await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
             await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
@@ -204,10 +203,12 @@ class Judge:
         async with self._lock.shared():
             yield
 
-    async def _load(self, session: Session, buffers: Buffers, task: EvaluationTask, function: str) -> None:
+    async def _load(
+        self, session: Session, buffers: Buffers, task: EvaluationTask, operation: Operation
+    ) -> None:
         session.stage = "loading the module"
         limit = self.settings.compile_seconds
-        await session.request("load", limit, code=task.code, function=function)
+        await session.request("load", limit, code=task.code + operation.adapter, function=operation.function)
         arenas, descriptors = buffers.export()
         await session.request("attach", limit, descriptors, arenas=arenas)
 
@@ -341,13 +342,13 @@ class Judge:
         if self._eager is None:
             self._eager = await self._pool.session()
             self._eager.trusted = True
-            self._eager_operation = ""
-        if self._eager_operation != operation.name:
+            self._eager_operation = ("", "")
+        if self._eager_operation != (operation.name, operation.source):
             await self._eager.request(
                 "load_reference", 60.0, operation=operation.name, source=operation.source,
                 overload=operation.overload,
             )  # fmt: skip
-            self._eager_operation = operation.name
+            self._eager_operation = (operation.name, operation.source)
         return self._eager
 
     def _drop_eager(self) -> None:

@@ -30,10 +30,13 @@ class OperationView:
     source: str = ""
     """The reference of a user's own operation; '' for PyTorch's."""
 
+    entry: str = ""
+    """What a candidate defines where that is not a function: the class ``ModelNew`` of a KernelBench problem."""
+
     @property
     def function(self) -> str:
-        """Name of the function that a candidate defines."""
-        return f"{self.name}_kernel_impl"
+        """Name of what a candidate defines."""
+        return self.entry or f"{self.name}_kernel_impl"
 
 
 def view_of(operation: Operation) -> OperationView:
@@ -46,6 +49,7 @@ def view_of(operation: Operation) -> OperationView:
         overload_signature=" ".join(operation.overload_signature.split()),
         examples=_examples(operation),
         source=operation.source[:LONGEST_SOURCE].rstrip(),
+        entry=operation.entry if operation.adapter else "",
     )
 
 
@@ -63,7 +67,9 @@ def _examples(operation: Operation) -> tuple[str, ...]:
     """Different calls among the cases, spread over all of them."""
     import torch
 
-    found = list(dict.fromkeys(_in_words(case.call) for case in operation.make_cases(torch.device("cpu"), 0)))
+    # Inputs of a problem may be gigabytes; their shapes are enough.
+    device = torch.device("meta" if operation.adapter else "cpu")
+    found = list(dict.fromkeys(_in_words(case.call) for case in operation.make_cases(device, 0)))
     step = max(1, len(found) // EXAMPLES)
     return tuple(found[::step][:EXAMPLES])
 

@@ -72,3 +72,17 @@ class Operation:
     """Widens the allowed error where the operation itself is not exactly determined (atomics, sorting)."""
     source: str = ""
     """Text of the file that a user's own operation came from; '' for PyTorch's."""
+    adapter: str = ""
+    """Text that the judge appends to a candidate's module once that has been screened; it defines ``function``.
+    '' where candidates define ``function`` themselves."""
+    entry: str = ""
+    """What a candidate's module defines: ``ModelNew`` for a KernelBench problem, else (given as '') ``function``."""
+
+    def __post_init__(self) -> None:
+        if not self.entry:
+            object.__setattr__(self, "entry", self.function)
+
+    @property
+    def function(self) -> str:
+        """Name of the function that is called."""
+        return f"{self.name}_kernel_impl"

@@ -4,8 +4,10 @@
   ``PARAMETER_SEED`` on the CPU. It follows device and dtype of its inputs, so it has a float64 reference too.
 - Inputs come from ``get_inputs()``, run with the judged device as default: random inputs of gigabytes are made
   where they are used.
-- A candidate defines ``ModelNew`` with the same constructor. ``adapter(operation)`` is the text to append to
-  its module: it defines the ``{name}_kernel_impl`` that every candidate has, and draws the same parameters.
+- A candidate defines ``ModelNew`` with the same constructor, wherever it comes from: a file or a run. It is screened
+  as it is; then the judge appends ``Operation.adapter``, which draws the same parameters and defines the
+  ``{name}_kernel_impl`` that is called. So a layer keeps its place in the order of creation.
+- Layers that are kept (``nn.Linear``) are library calls: refused, or labelled where they are allowed.
 - Timed is the problem's own input; KernelBench names no model, so the origin is the problem itself.
 """
 
@@ -40,21 +42,32 @@ REQUIRED = ("Model", "get_inputs", "get_init_inputs")
 ADAPTER = """
 
 # Appended by the evaluator: the calling convention of every candidate over ModelNew.
+import random as _random
+
+import numpy as _numpy
 import torch as _torch
-_MODELS = {{}}
+
+_random.seed({seed})
+_numpy.random.seed({seed})
+with _torch.random.fork_rng(devices=[]):
+    _torch.default_generator.manual_seed({seed})
+    _MODEL = ModelNew(*{init!r}).eval()
+_PLACED = set()
 
 
 def {name}_kernel_impl(*inputs):
     tensors = [i for i in inputs if isinstance(i, _torch.Tensor)]
-    floating = [t.dtype for t in tensors if t.is_floating_point()]
-    key = (tensors[0].device, floating[0] if floating else _torch.float32)
-    if key not in _MODELS:
-        with _torch.random.fork_rng(devices=[]):
-            _torch.manual_seed({seed})
-            _MODELS[key] = ModelNew(*{init!r}).eval().to(device=key[0], dtype=key[1])
+    if tensors:
+        floating = [t.dtype for t in tensors if t.is_floating_point()]
+        place = (tensors[0].device, floating[0] if floating else _torch.float32)
+        if place not in _PLACED:
+            _MODEL.to(device=place[0], dtype=place[1])
+            _PLACED.clear()
+            _PLACED.add(place)
     with _torch.no_grad():
-        return _MODELS[key](*inputs)
+        return _MODEL(*inputs)
 """
+CANDIDATE = "ModelNew"
 
 
 def is_problem(text: str) -> bool:
@@ -85,25 +98,22 @@ def from_text(name: str, text: str) -> Operation:
         make_cases=CaseMaker(reference, inputs.cases, on_device=True),
         make_workloads=lambda device: inputs.workloads(reference, device),
         description=inspect.cleandoc(module.Model.__doc__ or "") or f"KernelBench problem {name}.", source=text,
+        adapter=_adapter(name, reference.init_inputs), entry=CANDIDATE,
     )  # fmt: skip
 
 
-def adapter(operation: Operation) -> str:
+def _adapter(name: str, init: list[Any]) -> str:
     """What to append to a candidate's module that defines ``ModelNew``. Raises BadOperationFile.
 
     The arguments of the constructor stand in it as text, so only what Python can write down is allowed there.
     """
-    reference = operation.reference
-    if not isinstance(reference, _Reference):
-        raise BadOperationFile(f"{operation.name} is no KernelBench problem")
-    init = reference.init_inputs
     try:
         ast.literal_eval(repr(init))
     except (ValueError, SyntaxError):
         raise BadOperationFile(
             "get_init_inputs() must return numbers, strings, lists, tuples and dicts"
         ) from None
-    return ADAPTER.format(name=operation.name, seed=PARAMETER_SEED, init=init)
+    return ADAPTER.format(name=name, seed=PARAMETER_SEED, init=init)
 
 
 def _forward_signature(model: type) -> str:
