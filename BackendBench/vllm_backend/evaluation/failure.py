@@ -20,11 +20,14 @@ MESSAGE_CHARACTERS = 1500
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a candidate is rejected."""
+    """Why a candidate is rejected. The message is shortened, whoever wrote it: much of it is the candidate's text."""
 
     error_type: ErrorType
     message: str
     case: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", shorten(self.message))
 
 
 class CandidateFailed(Exception):

@@ -259,4 +259,7 @@ def _times(reply: dict[str, Any], count: int) -> list[float]:
         or not all(isinstance(t, (int, float)) for t in times)
     ):
         raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "malformed times"))
-    return [float(t) for t in times]
+    try:
+        return [float(t) for t in times]
+    except OverflowError:  # JSON's integers have no bounds
+        raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "times beyond all numbers")) from None

@@ -1,7 +1,8 @@
 """Frames on the sockets between judge, warm server and candidate.
 
 - A frame is a 4-byte big-endian length and that many bytes of JSON; nothing is ever unpickled.
-- A length over the receiver's limit is a protocol error before one byte of the body is read.
+- A length over the receiver's limit is a protocol error before one byte of the body is read; so is a reply that is
+  nested deeper than ``MAX_DEPTH``.
 - File descriptors travel with the first byte of a frame.
 - Floats that JSON cannot carry do not occur: tensors travel through shared memory.
 """
@@ -20,6 +21,8 @@ MAX_REPLY_BYTES = 1 << 20
 """From a candidate: the largest honest reply (metadata of a few hundred outputs) is under 100 kB."""
 MAX_REQUEST_BYTES = 64 << 20
 """To a candidate: source text and argument trees, written by the judge."""
+MAX_DEPTH = 32
+"""Of lists and objects in a reply; an honest one has five. Whoever prints a deeper one runs out of stack."""
 MAX_DESCRIPTORS = 4
 
 
@@ -45,6 +48,17 @@ def _decode(body: bytes) -> dict[str, Any]:
     if not isinstance(message, dict):
         raise WireError("not a JSON object")
     return message
+
+
+def _too_deep(message: dict[str, Any]) -> bool:
+    """Without recursion: level by level."""
+    level: list[Any] = [message]
+    for _ in range(MAX_DEPTH):
+        below = (node.values() if isinstance(node, dict) else node for node in level)
+        level = [child for children in below for child in children if isinstance(child, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def _length(header: bytes, limit: int) -> int:
@@ -100,7 +114,10 @@ async def send_async(sock: socket.socket, message: dict[str, Any], descriptors: 
 async def receive_async(sock: socket.socket, limit: int = MAX_REPLY_BYTES) -> dict[str, Any]:
     """As ``receive`` for a non-blocking socket under asyncio; descriptors are refused by not asking for them."""
     length = _length(await _exactly_async(sock, HEADER.size), limit)
-    return _decode(await _exactly_async(sock, length))
+    message = _decode(await _exactly_async(sock, length))
+    if _too_deep(message):
+        raise WireError(f"JSON nested deeper than {MAX_DEPTH} levels")
+    return message
 
 
 async def _exactly_async(sock: socket.socket, count: int) -> bytes:
