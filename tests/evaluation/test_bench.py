@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation import bench, shared_calls
@@ -30,6 +30,7 @@ def test_a_block_is_long_enough_and_fits_into_memory(target, eager_us, call_byte
     assert block_size(target, eager_us, call_bytes) == calls
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["cpu", "cuda"]), st.floats(0, 1e9), st.integers(0, 1 << 40))
 def test_a_block_has_never_too_few_nor_too_many_calls(target, eager_us, call_bytes):
     count = block_size(target, eager_us, call_bytes)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation import calls
@@ -87,6 +87,7 @@ def sent(call: Call) -> tuple[Call, list[Place]]:
     return calls.unpack(tree, [calls.view(memory, place) for place in places]), places
 
 
+@settings(deadline=None)
 @given(st.lists(values, max_size=4), st.dictionaries(st.text(max_size=3), values, max_size=3))
 def test_a_call_arrives_as_it_was_sent(args, kwargs):
     call = Call(tuple(args), kwargs)
@@ -95,6 +96,7 @@ def test_a_call_arrives_as_it_was_sent(args, kwargs):
     assert same(dict(call.kwargs), dict(arrived.kwargs))
 
 
+@settings(deadline=None)
 @given(st.lists(tensors(), min_size=1, max_size=4))
 def test_places_do_not_overlap_and_keep_the_alignment_of_the_original(given_tensors):
     _, places = sent(Call(tuple(given_tensors)))
@@ -105,6 +107,7 @@ def test_places_do_not_overlap_and_keep_the_alignment_of_the_original(given_tens
         end = place.start + calls.span(place.shape, place.stride) * tensor.element_size()
 
 
+@settings(deadline=None)
 @given(tensors())
 def test_a_blank_is_shaped_strided_and_aligned_like_the_original(tensor):
     packing = Packing()

@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation.failure import (
@@ -65,6 +65,7 @@ def test_a_message_says_what_was_raised_and_where():
     assert found.message == "ValueError: bad\n  at line 3: f(x)"
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["type", "module", "message", "where", "at_load"]),
@@ -113,6 +114,7 @@ def test_a_failure_made_by_anybody_is_shortened_too():
     assert len(found.message) <= MESSAGE_CHARACTERS
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400), st.integers(min_value=20, max_value=100))
 def test_shortening_keeps_both_ends_within_the_limit_and_does_nothing_twice(text, limit):
     short = shorten(text, limit)

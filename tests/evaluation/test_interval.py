@@ -81,3 +81,53 @@ def test_drift_that_both_halves_of_a_pair_share_does_not_move_the_ratio():
     ratio = interval.estimate(drifting)
     assert ratio.speedup == pytest.approx(2.0)
     assert ratio.high - ratio.low < 1e-6
+
+
+def ratio(speedup, spread=0.02, pairs=15):
+    return interval.Ratio(
+        100 * speedup, 100.0, speedup, speedup * (1 - spread), speedup * (1 + spread), pairs
+    )
+
+
+def test_the_mean_of_one_workload_is_that_workload():
+    assert interval.combine([ratio(1.3)]) == pytest.approx((1.3, 1.3 * 0.98, 1.3 * 1.02))
+
+
+def test_more_workloads_alike_narrow_the_interval_with_the_square_root_of_their_number():
+    _, low_of_one, _ = interval.combine([ratio(1.3)])
+    speedup, low, high = interval.combine([ratio(1.3)] * 4)
+    assert speedup == pytest.approx(1.3)
+    assert math.log(1.3 / low) == pytest.approx(math.log(1.3 / low_of_one) / 2)
+    assert low < 1.3 < high
+
+
+def test_a_noisy_workload_widens_the_interval_of_the_mean():
+    _, low, high = interval.combine([ratio(1.3), ratio(1.3)])
+    _, lower, higher = interval.combine([ratio(1.3), ratio(1.3, spread=0.3)])
+    assert lower < low and high < higher
+
+
+def test_one_slow_workload_outweighs_a_fast_one_as_much():
+    assert interval.combine([ratio(4.0), ratio(0.25)])[0] == pytest.approx(1.0)
+
+
+def test_the_interval_holds_the_estimate_and_both_median_times_are_known():
+    found = interval.estimate([Pair([130.0], [100.0]), Pair([131.0], [99.0]), Pair([129.0], [101.0])])
+    assert (found.eager_us, found.candidate_us) == (130.0, 100.0)
+    assert found.speedup == pytest.approx(1.3, rel=1e-3)
+    assert found.low < found.speedup < found.high
+    assert found.pairs == 3
+    assert found.half_width == pytest.approx((found.high - found.low) / (2 * found.speedup))
+
+
+def test_a_settled_ratio_is_decisive_whatever_it_is():
+    for true_ratio in (0.97, 1.0, 1.5):
+        steady = [Pair([100.0 * true_ratio], [100.0])] * interval.MIN_PAIRS
+        assert interval.decisive(steady)
+        assert not interval.decisive(steady[:-1])
+
+
+def test_slower_but_not_clearly_is_worth_more_pairs():
+    noisy = [Pair([90.0 * (1.1 if i % 2 else 0.9)], [100.0]) for i in range(6)]
+    assert interval.estimate(noisy).high > interval.CLEARLY_SLOWER
+    assert not interval.decisive(noisy)

@@ -1,0 +1,166 @@
+"""Who uses the device when: many that share it, or one alone, and nobody starves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
+
+TURNS = 12
+"""Rounds of the event loop after which everybody who can go on has gone on."""
+
+
+async def settle() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+class Scene:
+    """Somebody for each name, who enters when the lock lets him and leaves when he is told to."""
+
+    def __init__(self) -> None:
+        self.lock = DeviceLock()
+        self.inside: list[str] = []
+        self._leave: dict[str, asyncio.Event] = {}
+        self.tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def arrive(self, name: str) -> None:
+        """A name that begins with ``x`` wants the device alone."""
+        self._leave[name] = asyncio.Event()
+        self.tasks[name] = asyncio.ensure_future(self._use(name))
+        await settle()
+
+    async def _use(self, name: str) -> None:
+        async with self.lock.exclusive() if name.startswith("x") else self.lock.shared():
+            self.inside.append(name)
+            try:
+                await self._leave[name].wait()
+            finally:
+                self.inside.remove(name)
+
+    async def leave(self, name: str) -> None:
+        self._leave[name].set()
+        await settle()
+
+    async def cancel(self, name: str) -> None:
+        self.tasks[name].cancel()
+        await settle()
+
+
+def play(scene: Callable[[Scene], Awaitable[Any]]) -> None:
+    async def run() -> None:
+        made = Scene()
+        try:
+            await scene(made)
+        finally:
+            for task in made.tasks.values():
+                task.cancel()
+            await asyncio.gather(*made.tasks.values(), return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_many_share_and_one_is_alone():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("b")
+        assert s.inside == ["a", "b"]
+        await s.arrive("x")
+        assert s.inside == ["a", "b"]
+        await s.leave("a")
+        assert s.inside == ["b"]
+        await s.leave("b")
+        assert s.inside == ["x"]
+        await s.arrive("x2")
+        await s.arrive("c")
+        assert s.inside == ["x"]
+
+    play(scene)
+
+
+def test_who_waits_for_a_timing_goes_before_newcomers():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("x")
+        await s.arrive("b")
+        await s.arrive("c")
+        assert s.inside == ["a"]
+        await s.leave("a")
+        assert s.inside == ["x"]
+        await s.leave("x")
+        assert sorted(s.inside) == ["b", "c"]
+
+    play(scene)
+
+
+def test_a_timing_that_gives_up_waiting_lets_the_others_in():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("x")
+        await s.arrive("b")
+        await s.cancel("x")
+        assert s.inside == ["a", "b"]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("name", ["x", "a"])
+def test_who_fails_inside_leaves_the_lock_free(name):
+    async def scene(s: Scene) -> None:
+        await s.arrive(name)
+        await s.cancel(name)
+        await s.arrive("x2")
+        assert s.inside == ["x2"]
+
+    play(scene)
+
+
+def test_a_sharer_that_gives_up_waiting_is_not_counted():
+    async def scene(s: Scene) -> None:
+        await s.arrive("x")
+        await s.arrive("a")
+        await s.cancel("a")
+        await s.leave("x")
+        await s.arrive("x2")
+        assert s.inside == ["x2"]
+
+    play(scene)
+
+
+def test_only_exclusive_use_is_counted():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.leave("a")
+        assert s.lock.exclusive_seconds == 0.0
+        await s.arrive("x")
+        await s.leave("x")
+        assert s.lock.exclusive_seconds > 0.0
+
+    play(scene)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["come", "leave", "cancel"])), max_size=40))
+def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in(steps):
+    async def scene(s: Scene) -> None:
+        for number, what in steps:
+            name = f"x{number}" if number < 3 else f"s{number}"
+            if what == "come" and (name not in s.tasks or s.tasks[name].done()):
+                await s.arrive(name)
+            elif what == "leave" and name in s.inside:
+                await s.leave(name)
+            elif what == "cancel" and name in s.tasks:
+                await s.cancel(name)
+            alone = [n for n in s.inside if n.startswith("x")]
+            assert not alone or len(s.inside) == 1
+        while s.inside:
+            await s.leave(s.inside[0])
+        assert all(task.done() for task in s.tasks.values())
+
+    play(scene)
