@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
@@ -315,6 +316,8 @@ class Judge:
                     Lane(eager, buffers[0], trusted=True), Lane(session, buffers[1]), prepared.operation, self._rng,
                     self.settings.timing_seconds,
                 )  # fmt: skip
+                stage.forbidden = prepared.packets
+                stage.note = partial(self._note_library_calls, trial=trial)
                 try:
                     await self._measure(stage, prepared, trial, fixed=bool(prefix))
                 finally:

@@ -5,6 +5,8 @@
   ahead nor disturb the other side.
 - A call that a candidate cannot foresee, and on a GPU a sample of all others, is compared with eager's answer for the
   same inputs.
+- The first call on a workload's shapes and one after the last timed block are watched (compute_watch.py): who lets
+  torch compute only what looks like a benchmark is seen there.
 - What is fast but wrong here is rejected, whatever it answered before.
 """
 
@@ -15,6 +17,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +116,10 @@ class TimingStage:
         self._operation = operation
         self._rng = rng
         self._limit = limit
+        self.forbidden: list[str] = []
+        """Packets that the candidate may not call although they are only allocation or views."""
+        self.note: Callable[[dict[str, Any]], None] = lambda reply: None
+        """Gets the replies of watched calls; raises CandidateFailed where torch computed and may not."""
 
     async def measure(self, bench: Bench, fixed_pairs: int | None = None) -> interval.Ratio:
         """The speedup on one workload: ``fixed_pairs`` pairs, or as many as are decisive.
@@ -125,6 +132,7 @@ class TimingStage:
         deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
         while not self._enough(record, fixed_pairs, deadline):
             await self._pair(bench, record, count)
+        await self._run(self._candidate, bench, bench.fresh(self._rng)[:1], [0], watch=True)
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise CandidateFailed(Failure(ErrorType.CLOCK_TAMPERING, reason, bench.workload.name))
@@ -142,10 +150,15 @@ class TimingStage:
         """First calls on these shapes: compile, autotune; and the strict comparison of their result."""
         await self._run(self._eager, bench, [bench.bases[0]], [0])
         first = await self._run(
-            self._candidate, bench, [bench.bases[0]], [0], f"the first call on {bench.workload.name}"
+            self._candidate,
+            bench,
+            [bench.bases[0]],
+            [0],
+            f"the first call on {bench.workload.name}",
+            watch=True,
         )
         produced = read(first.outputs, bench.layout.items[0])
-        failure = outputs.compare(self._operation, produced, bench.expected, bench.precise)
+        failure = outputs.compare(self._operation, bench.sampled(produced), bench.expected, bench.precise)
         if failure is not None:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
 
@@ -208,15 +221,18 @@ class TimingStage:
         sets: list[list[torch.Tensor]],
         indices: list[int],
         stage: str = "timing",
+        watch: bool = False,
     ) -> _Run:
         """One block. On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be;
-        on a CPU handing them over is timed by itself, since it may take longer than the calls."""
+        on a CPU handing them over is timed by itself, since it may take longer than the calls. ``watch``: it is run
+        to see whether torch computes, not to be timed."""
         lane.session.stage = stage
         self._fill(lane.buffers, bench.layout, sets, indices)
         later = not lane.on_gpu
         done = await self._exchange(
             lane, bench.layout, "block",
             calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES, deliver_later=later,
+            watch=watch, forbidden=self.forbidden,
         )  # fmt: skip
         reply, delivery = done.reply, 0.0
         times = _times(reply, len(indices))
@@ -224,6 +240,8 @@ class TimingStage:
             delivered = await self._exchange(lane, bench.layout, "deliver")
             reply, delivery = {**reply, **delivered.reply}, min(delivered.wall, delivered.cpu)
         leftovers.refuse_reported(reply)
+        if watch:
+            self.note(reply)
         return _Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, done.outputs)
 
     async def _exchange(self, lane: Lane, layout: Layout, do: str, **payload: Any) -> _Exchange:
