@@ -65,13 +65,16 @@ def judge() -> Iterator[Bench]:
         yield bench
 
 
-def verdict(bench: Bench, operation: Operation, code: str) -> Verdict:
+def task_of(operation: Operation, code: str) -> EvaluationTask:
     digest = source_hash(code)
-    task = EvaluationTask(
+    return EvaluationTask(
         id=digest, run="test", operation=operation.name, code=code, hash=digest, dsl="numba", target="cpu",
         timestamp=time.time(),
     )  # fmt: skip
-    return bench.wait(bench.client.evaluate(task, operation.source))
+
+
+def verdict(bench: Bench, operation: Operation, code: str) -> Verdict:
+    return bench.wait(bench.client.evaluate(task_of(operation, code), operation.source))
 
 
 def test_the_example_is_accepted_and_timed_on_the_problems_own_input(

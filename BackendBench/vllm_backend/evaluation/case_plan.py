@@ -4,10 +4,12 @@
 - The first chunk is small, so that most wrong candidates fail after a few calls.
 - A repeat chunk sends other values of the same shapes, each twice: whoever caches, answers stale; whoever has one
   buffer for all answers, shares it between two of them.
+- A huge case (see huge.py) is a chunk of its own, of which only the layout is kept: ``fresh`` draws each trial.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +18,7 @@ import torch
 
 from ..operations import tolerances
 from ..operations.operation import Case, Operation
-from . import calls, shared_calls
+from . import calls, huge, shared_calls
 
 FIRST_CHUNK = 3
 """Cases; enough to fail nearly every wrong kernel."""
@@ -35,6 +37,8 @@ class CheckedCase:
     """Pristine, in packing order."""
     expected: list[torch.Tensor]
     precise: Any
+    layout: shared_calls.Layout | None = None
+    """Of a huge case, whose tensors are not kept."""
 
 
 @dataclass
@@ -43,6 +47,13 @@ class Chunk:
 
     cases: list[CheckedCase]
     layout: shared_calls.Layout
+    trials: int = 1
+    """How often it is run; above 1 for a huge case, each time with other values."""
+
+    @property
+    def huge(self) -> bool:
+        """Whether its tensors have to be drawn before it is run."""
+        return self.cases[0].layout is not None
 
 
 @dataclass
@@ -57,7 +68,7 @@ class CasePlan:
     @property
     def total(self) -> int:
         """Number of cases, repeats included."""
-        return sum(len(c.cases) for c in self.chunks)
+        return sum(len(c.cases) * c.trials for c in self.chunks)
 
     @property
     def room(self) -> tuple[int, int]:
@@ -74,10 +85,27 @@ def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
     first = _checked(operation, operation.make_cases(device, seed), left_out)
     if not first:
         raise ValueError(f"no case of {operation.name} can be judged on {device.type}: {left_out[:3]}")
+    alone = [checked for _, checked in first if checked.layout is not None]
+    first = [pair for pair in first if pair[1].layout is None]
     wanted = {case.name for case, _ in first[:REPEATED]}
-    again = [c for shift in (1, 2) for c in operation.make_cases(device, seed + shift) if c.name in wanted]
+    shifts = (1, 2) if wanted else ()
+    again = [c for shift in shifts for c in operation.make_cases(device, seed + shift) if c.name in wanted]
     groups = [first[:FIRST_CHUNK], _checked(operation, again, []), *_by_size(first[FIRST_CHUNK:])]
-    return CasePlan(operation, [_chunk(g) for g in groups if g], left_out)
+    chunks = [_chunk(g) for g in groups if g]
+    trials = -(-huge.TRIALS // max(1, len(alone)))
+    chunks += [Chunk([c], c.layout, trials) for c in alone if c.layout is not None]
+    return CasePlan(operation, chunks, left_out)
+
+
+def fresh(operation: Operation, chunk: Chunk, device: torch.device, seed: int, rng: random.Random) -> Chunk:
+    """The huge case of ``chunk`` with the values of ``seed`` and eager's answer to them."""
+    name = chunk.cases[0].name
+    case = next(c for c in operation.make_cases(device, seed) if c.name == name)
+    with torch.no_grad():
+        expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs)) or []
+        answer = huge.answer(operation, case.call, expected, rng)
+    ready = CheckedCase(name, shared_calls.tensors_of(case.call), expected, answer)
+    return Chunk([ready], chunk.layout)
 
 
 def _checked(
@@ -93,6 +121,10 @@ def _checked(
         expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs))
         if expected is None:
             left_out.append(f"{case.name}: the reference does not return tensors")
+            continue
+        if huge.is_huge(inputs, expected):
+            layout = shared_calls.lay_out([(case.call, expected)])
+            usable.append((case, CheckedCase(case.name, [], [], None, layout)))
             continue
         precise = tolerances.float64_call(operation, case.call)
         usable.append((case, CheckedCase(case.name, inputs, [t.clone() for t in expected], precise)))

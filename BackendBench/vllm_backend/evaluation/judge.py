@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -101,6 +101,8 @@ class Judge:
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         self._lock = DeviceLock()
+        self._huge = asyncio.Lock()
+        """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
         self._pool = WarmPool(settings, self.threads, spares=max(2, self.concurrency // 2))
         self._references = ReferencePool(self.device, settings.seed)
@@ -179,7 +181,12 @@ class Judge:
         self, task: EvaluationTask, prepared: Prepared, trial: _Trial, confirm: bool = False
     ) -> None:
         """Correctness and timing in one fresh process. Raises CandidateFailed."""
-        prefix = "confirm_" if confirm else ""
+        async with self._huge if prepared.huge else nullcontext():
+            await self._examine_alone(task, prepared, trial, "confirm_" if confirm else "")
+
+    async def _examine_alone(
+        self, task: EvaluationTask, prepared: Prepared, trial: _Trial, prefix: str
+    ) -> None:
         async with trial.stage(prefix + "spawn"):
             session = await self._pool.session()
         buffers = Buffers(*prepared.plan.room, self.device)
@@ -189,7 +196,7 @@ class Judge:
             await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
             await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
-                await self._time(session, prepared, trial, prefix)
+                await self._time(session, buffers, prepared, trial, prefix)
         finally:
             session.kill()
             await session.gone()
@@ -243,9 +250,19 @@ class Judge:
                 waited = time.monotonic() - waited
                 deadline += waited
                 trial.book(prefix + "wait", waited)
-                for chunk in step:
-                    await self._check(session, buffers, prepared, chunk, deadline, trial, passed)
+                for chunk in (
+                    c for c in step for _ in range(min(c.trials, CONFIRMED_CHUNKS) if prefix else c.trials)
+                ):
+                    ready = await self._drawn(prepared.operation, chunk)
+                    await self._check(session, buffers, prepared, ready, deadline, trial, passed)
                     passed += len(chunk.cases)
+
+    async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
+        """The chunk with its tensors: those of a huge case are made now, under a secret seed."""
+        if not chunk.huge:
+            return chunk
+        seed = self._rng.getrandbits(31)
+        return await asyncio.to_thread(case_plan.fresh, operation, chunk, self.device, seed, self._rng)
 
     async def _compile(self, session: Session, chunks: list[Chunk], benches: list[Bench]) -> None:
         """Compile without launching. What fails for another reason will fail again when it is run."""
@@ -300,7 +317,9 @@ class Judge:
             raise CandidateFailed(Failure(ErrorType.LIBRARY_CALL, text))
         trial.label = "library_call"
 
-    async def _time(self, session: Session, prepared: Prepared, trial: _Trial, prefix: str) -> None:
+    async def _time(
+        self, session: Session, attached: Buffers, prepared: Prepared, trial: _Trial, prefix: str
+    ) -> None:
         buffers: list[Buffers] = []
         waited = time.monotonic()
         try:
@@ -308,12 +327,13 @@ class Judge:
                 trial.book(prefix + "wait", time.monotonic() - waited)
                 eager = await self._eager_session(prepared.operation)
                 room = prepared.bench_room
-                for lane in (eager, session):
+                for lane in (eager,) if attached.room == room else (eager, session):
                     buffers.append(Buffers(*room, self.device))
                     arenas, descriptors = buffers[-1].export()
                     await lane.request("attach", self.settings.timing_seconds, descriptors, arenas=arenas)
+                mine = buffers[1] if len(buffers) > 1 else attached
                 stage = TimingStage(
-                    Lane(eager, buffers[0], trusted=True), Lane(session, buffers[1]), prepared.operation, self._rng,
+                    Lane(eager, buffers[0], trusted=True), Lane(session, mine), prepared.operation, self._rng,
                     self.settings.timing_seconds,
                 )  # fmt: skip
                 stage.forbidden = prepared.packets

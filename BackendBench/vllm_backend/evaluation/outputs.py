@@ -16,6 +16,7 @@ from ..operations import contract as promised
 from ..operations import tolerances
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
+from . import huge
 from .calls import dtype_name
 from .case_plan import CheckedCase
 from .failure import Failure, shorten
@@ -96,9 +97,11 @@ def compare(
     operation: Operation,
     produced: Sequence[torch.Tensor],
     expected: Sequence[torch.Tensor],
-    precise: tolerances.Reference,
+    precise: tolerances.Reference | huge.Answer,
 ) -> Failure | None:
-    """Values against eager's and the float64 reference's."""
+    """Values against eager's and the float64 reference's; of a huge call, against its ``Answer``."""
+    if isinstance(precise, huge.Answer):
+        return precise.failure(operation, produced, _close)
     if all(torch.equal(mine, eager) for mine, eager in zip(produced, expected, strict=True)):
         return None  # eager's own answer: the long way round would find no more
     found = tolerances.compare_outputs(operation, produced, expected, precise)
@@ -108,7 +111,7 @@ def compare(
 def roughly_equal(produced: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> Failure | None:
     """Whether a timed call has this call's answer: stale, partial and missing work shows, rounding does not."""
     for mine, eager in zip(produced, expected, strict=True):
-        if not _close(mine, eager):
+        if not all(_close(one, two) for one, two in huge.slices(mine, eager)):
             return Failure(ErrorType.WRONG_VALUES, "a call that was timed returned a wrong answer")
     return None
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from ..operations.operation import Operation
-from . import bench, case_plan
+from . import bench, case_plan, huge, huge_bench
 from .calls import UnshippableCall
 from .device_lock import DeviceLock
 
@@ -39,6 +39,11 @@ class Prepared:
     packets: list[str]
     """aten packets that a candidate may not call although they are only allocation or views: the operation's own."""
     uses: int = 0
+
+    @property
+    def huge(self) -> bool:
+        """Whether one candidate alone takes gigabytes of the device's memory."""
+        return max(sum(self.plan.room), sum(self.bench_room) if self.benches else 0) > huge.HUGE_BYTES
 
     @property
     def bench_room(self) -> tuple[int, int]:
@@ -88,7 +93,8 @@ class ReferencePool:
             for workload in operation.make_workloads(self._device):
                 try:
                     eager_us = self._eager_us(operation, workload, seed)
-                    ready = bench.prepare(operation, workload, self._device, seed, eager_us)
+                    make = huge_bench.prepare if huge_bench.is_huge(workload) else bench.prepare
+                    ready = make(operation, workload, self._device, seed, eager_us)
                 except (UnshippableCall, torch.OutOfMemoryError) as error:
                     log.warning("workload %s of %s left out: %s", workload.name, operation.name, error)
                     continue

@@ -70,6 +70,7 @@ class Buffers:
     """The two arenas of one session, made by the judge and attached by the candidate."""
 
     def __init__(self, input_bytes: int, output_bytes: int, device: torch.device) -> None:
+        self.room = (input_bytes, output_bytes)
         self.inputs = arena.make(input_bytes, device)
         self.outputs = arena.make(output_bytes, device)
 

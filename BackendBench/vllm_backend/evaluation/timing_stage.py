@@ -148,17 +148,18 @@ class TimingStage:
 
     async def _warm_up(self, bench: Bench) -> None:
         """First calls on these shapes: compile, autotune; and the strict comparison of their result."""
-        await self._run(self._eager, bench, [bench.bases[0]], [0])
+        inputs = bench.first()
+        await self._run(self._eager, bench, [inputs], [0])
         first = await self._run(
             self._candidate,
             bench,
-            [bench.bases[0]],
+            [inputs],
             [0],
             f"the first call on {bench.workload.name}",
             watch=True,
         )
         produced = read(first.outputs, bench.layout.items[0])
-        failure = outputs.compare(self._operation, bench.sampled(produced), bench.expected, bench.precise)
+        failure = bench.failure(self._operation, produced)
         if failure is not None:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
 

@@ -35,8 +35,9 @@ from .user import describe, load, read, signature
 PARAMETER_SEED = 42
 TRIALS = 5
 """Correctness cases: KernelBench's number."""
-MOST_CASE_BYTES = 4 << 30
-"""Inputs of all cases together; problems of many gigabytes get fewer cases, at least one."""
+MOST_CASE_BYTES = 1 << 30
+"""Inputs of all cases together; larger problems get fewer cases, at least one, which the judge draws anew for every
+trial."""
 REQUIRED = ("Model", "get_inputs", "get_init_inputs")
 
 ADAPTER = """
