@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from BackendBench.vllm_backend.operations import catalog, problem, tolerances, trees
+from BackendBench.vllm_backend.operations import catalog, tolerances, trees
 
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"

@@ -352,7 +352,9 @@ class Judge:
 
     async def _measure(self, stage: TimingStage, prepared: Prepared, trial: _Trial, fixed: bool) -> None:
         quick = self.settings.timing == "quick"
-        pairs = interval.CONFIRM_PAIRS if fixed else interval.MIN_PAIRS if quick else None
+        pairs = (
+            interval.CONFIRM_PAIRS[self.settings.target] if fixed else interval.MIN_PAIRS if quick else None
+        )
         for bench in prepared.benches[:1] if quick else prepared.benches:
             ratio = await stage.measure(bench, pairs)
             impossible = roofline.impossible(bench.workload, ratio.candidate_us, self.ceilings)
