@@ -7,27 +7,27 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from BackendBench.vllm_backend.evaluation import bench, shared_calls
-from BackendBench.vllm_backend.evaluation.bench import BLOCK_BYTES, LEAST_CALLS, MOST_CALLS, block_size
-from BackendBench.vllm_backend.operations.operation import Call, Workload
-
-
-@pytest.mark.parametrize(
-    ("target", "eager_us", "call_bytes", "calls"),
-    [
-        ("cpu", 1000.0, 1, 6),  # 6 ms
-        ("cpu", 0.5, 1, 8),
-        ("cpu", 1e6, 1, 2),
-        ("cpu", 1000.0, 64 << 20, 4),  # 256 MB
-        ("cpu", 1000.0, 1 << 40, 2),
-        ("cuda", 200.0, 1, 10),  # 2 ms
-        ("cuda", 5.0, 1, 16),
-        ("cuda", 5.0, 128 << 20, 8),  # 1 GB
-        ("cuda", 5.0, 0, 16),
-    ],
+from BackendBench.vllm_backend.evaluation import bench
+from BackendBench.vllm_backend.evaluation.bench import (
+    BLOCK_BYTES,
+    BLOCK_US,
+    LEAST_CALLS,
+    MOST_CALLS,
+    block_size,
 )
-def test_a_block_is_long_enough_and_fits_into_memory(target, eager_us, call_bytes, calls):
-    assert block_size(target, eager_us, call_bytes) == calls
+from BackendBench.vllm_backend.operations.operation import Call, Operation, Workload
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_a_block_is_long_enough_and_fits_into_memory(target):
+    whole, room = BLOCK_US[target], BLOCK_BYTES[target]
+    assert block_size(target, whole / 5, 1) == 5
+    assert block_size(target, 0.0, 1) == MOST_CALLS[target]
+    assert block_size(target, 0.0, 0) == MOST_CALLS[target]
+    assert block_size(target, 10 * whole, 1) == LEAST_CALLS
+    assert block_size(target, 0.0, room // 4) == 4
+    assert block_size(target, whole / 3, room // 4) == 3
+    assert block_size(target, whole / 5, 10 * room) == LEAST_CALLS
 
 
 @settings(deadline=None)
@@ -39,14 +39,24 @@ def test_a_block_has_never_too_few_nor_too_many_calls(target, eager_us, call_byt
 
 
 def test_every_block_has_new_inputs_for_every_call():
-    bases = [[torch.arange(1000.0)], [torch.arange(1000.0, 2000.0)]]
-    calls = [(Call((bases[slot % 2][0],)), [torch.empty(1000)]) for slot in range(4)]
-    work = Workload("w", "nowhere", lambda device, generator: Call(()), 0)
-    ready = bench.Bench(work, bases, [], None, shared_calls.lay_out(calls), 1.0)
+    def make(device: torch.device, generator: torch.Generator) -> Call:
+        return Call((torch.randn(1000, device=device, generator=generator),))
+
+    work = Workload("w", "nowhere", make, 8000)
+    operation = Operation("relu", "", "(x)", torch.relu, lambda device, seed: [], lambda device: [work])
+    ready = bench.prepare(operation, work, torch.device("cpu"), 1, BLOCK_US["cpu"] / 4)
+    assert ready is not None and ready.calls == 4
+    bases = [sorted(base[0].tolist()) for base in ready.bases]
+    assert bases[0] != bases[1]
     rng = random.Random(1)
     blocks = [ready.fresh(rng) for _ in range(3)]
     seen = {tuple(tensors[0].tolist()) for block in blocks for tensors in block}
     assert len(seen) == 12
     for block in blocks:
-        for slot, tensors in enumerate(block):
-            assert sorted(tensors[0].tolist()) == bases[slot % 2][0].tolist()
+        assert [sorted(tensors[0].tolist()) for tensors in block] == [bases[slot % 2] for slot in range(4)]
+
+
+def test_a_workload_whose_outputs_are_no_tensors_is_not_timed():
+    work = Workload("w", "nowhere", lambda device, generator: Call((torch.ones(2),)), 8)
+    operation = Operation("item", "", "(x)", lambda x: 1.0, lambda device, seed: [], lambda device: [work])
+    assert bench.prepare(operation, work, torch.device("cpu"), 1, 1.0) is None
