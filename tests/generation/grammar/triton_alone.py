@@ -54,6 +54,10 @@ class PretendedDriver:
         def load_binary(*args: object) -> tuple[int, int, int, int, int]:
             return 0, 0, 0, 0, 1024
 
+        @staticmethod
+        def unload_module(*args: object) -> None:
+            """Nothing was loaded."""
+
     @staticmethod
     def launcher_cls(source: object, metadata: object) -> None:
         """Nothing is launched."""
