@@ -27,7 +27,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def small_is_huge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huge, "HUGE_BYTES", 1 << 20)
-    monkeypatch.setattr(huge, "SAMPLE_BYTES", 1 << 18)
+    monkeypatch.setitem(huge.CASE_BYTES, "cpu", 1 << 20)
+    monkeypatch.setitem(huge.SAMPLE_BYTES, "cpu", 1 << 18)
     monkeypatch.setattr(huge, "SLICE", 10_007)
 
 

@@ -1,7 +1,7 @@
 """Calls of gigabytes: made when they are needed, compared in parts, gone afterwards.
 
-- A call whose inputs and outputs exceed ``HUGE_BYTES`` is never kept. Every trial draws its inputs anew on the
-  device, under a secret seed, and asks eager for the answer; the arena is the same for all trials.
+- A case above ``CASE_BYTES`` or a workload above ``HUGE_BYTES`` is never kept. Every trial draws its inputs anew on
+  the device, under a secret seed, and asks eager for the answer; the arena is the same for all trials.
 - All elements are held against eager's, a slice at a time: missing, stale and misplaced work shows.
 - Accuracy is judged on secret rows, against a float64 reference of those rows alone. Rows can stand for the whole
   where eager agrees that they do; where they cannot, on secret elements against eager.
@@ -25,9 +25,13 @@ from ..state.error_type import ErrorType
 from .failure import Failure
 
 HUGE_BYTES = 1 << 30
-"""Inputs and outputs of one call. Below it float64 and limits for every element fit beside each other on a GPU."""
-SAMPLE_BYTES = 32 << 20
-"""Rows that accuracy is judged on: millions of elements, some 40 rows of a softmax over 200,000."""
+"""Inputs and outputs of one timed call; a block has at least two of a smaller one."""
+CASE_BYTES = {"cpu": 16 << 20, "cuda": 128 << 20}
+"""Inputs and outputs of one case. Float64 answers and limits for every element take eight times that, for each of
+fifteen cases, and on a CPU seconds each."""
+SAMPLE_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20}
+"""Inputs and outputs of the rows that accuracy is judged on: half a million elements and more."""
+LEAST_ROWS = 4
 SLICE = 1 << 26
 """Elements compared at a time: 256 MB of float32, so that the temporaries of a comparison stay below 2 GB."""
 ROWS_AGREE = 1e-3
@@ -44,8 +48,9 @@ def bytes_of(tensors: Sequence[torch.Tensor]) -> int:
 
 
 def is_huge(inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> bool:
-    """Whether a call is too large to be kept."""
-    return bytes_of(inputs) + bytes_of(outputs) > HUGE_BYTES
+    """Whether a case is too large to be kept."""
+    found = [*inputs, *outputs]
+    return bool(found) and bytes_of(found) > CASE_BYTES[found[-1].device.type]
 
 
 @dataclass
@@ -80,7 +85,7 @@ class Answer:
         generator = torch.Generator(produced[0].device).manual_seed(self.seed)
         pairs = []
         for mine, eager in zip(produced, self.expected, strict=True):
-            count = min(eager.numel(), SAMPLE_BYTES // eager.element_size())
+            count = min(eager.numel(), SAMPLE_BYTES[eager.device.type] // eager.element_size())
             chosen = torch.randint(max(1, eager.numel()), (count,), generator=generator, device=eager.device)
             pairs.append((mine.reshape(-1)[chosen], eager.reshape(-1)[chosen]))
         return [p[0] for p in pairs], [p[1] for p in pairs]
@@ -106,7 +111,7 @@ def _parts(call: Call, expected: Sequence[torch.Tensor], seed: int) -> Iterator[
     length = lengths.pop()
     fitting = [t for t in inputs if t.dim() and t.shape[0] == length]
     row_bytes = max(1, (bytes_of(fitting) + bytes_of(expected)) // max(1, length))
-    count = min(length, max(2, SAMPLE_BYTES // row_bytes))
+    count = min(length, max(LEAST_ROWS, SAMPLE_BYTES[expected[0].device.type] // row_bytes))
     generator = torch.Generator(expected[0].device).manual_seed(seed)
     rows = torch.randint(length, (count,), generator=generator, device=expected[0].device)
     for chosen in (fitting, fitting[:1]):

@@ -189,6 +189,8 @@ class Judge:
     ) -> None:
         async with trial.stage(prefix + "spawn"):
             session = await self._pool.session()
+        if prepared.huge and self.device.type == "cuda":
+            torch.cuda.empty_cache()  # arenas are no memory of torch's
         buffers = Buffers(*prepared.plan.room, self.device)
         try:
             async with self._compiling(), trial.stage(prefix + "compile"):
@@ -253,8 +255,15 @@ class Judge:
                 for chunk in (
                     c for c in step for _ in range(min(c.trials, CONFIRMED_CHUNKS) if prefix else c.trials)
                 ):
-                    ready = await self._drawn(prepared.operation, chunk)
-                    await self._check(session, buffers, prepared, ready, deadline, trial, passed)
+                    await self._check(
+                        session,
+                        buffers,
+                        prepared,
+                        await self._drawn(prepared.operation, chunk),
+                        deadline,
+                        trial,
+                        passed,
+                    )
                     passed += len(chunk.cases)
 
     async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
