@@ -19,6 +19,7 @@ from BackendBench.vllm_backend.doctor import sandbox_finding
 from BackendBench.vllm_backend.evaluation import sandbox, warm_pool, wire
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, InfrastructureFault
+from BackendBench.vllm_backend.evaluation.judge import Judge
 from BackendBench.vllm_backend.evaluation.session import Session
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings, WorkerSettings
 from BackendBench.vllm_backend.evaluation.warm_pool import WarmPool, sandbox_spec
@@ -36,6 +37,7 @@ from tests.state.samples import candidate
 T = TypeVar("T")
 HANGS = "def relu_kernel_impl(x):\n    while True:\n        pass\n"
 IDENTITY = "def relu_kernel_impl(x):\n    return x.clone()\n"
+RAISES = "def relu_kernel_impl(x):\n    raise ValueError('something is lost')\n"
 PATIENCE = 60.0
 
 
@@ -340,3 +342,24 @@ def test_signals_of_a_candidates_end_are_told_apart() -> None:
     assert from_exit(signal.SIGXCPU, "x").error_type is ErrorType.TIMEOUT
     assert from_exit(signal.SIGSEGV, "x").error_type is ErrorType.CRASH
     assert from_exit(3 << 8, "x").error_type is ErrorType.CRASH
+
+
+def test_a_failure_on_a_lost_device_is_a_fault_and_ends_the_judge(loop: asyncio.AbstractEventLoop) -> None:
+    """The device is lost as far as the judge can tell; the candidate, which fails by itself, gets no verdict."""
+
+    class Lost(Judge):
+        def _device_answers(self) -> bool:
+            return False
+
+    async def judged() -> tuple[bool, bool]:
+        judge = Lost(settings())
+        await judge.start()
+        try:
+            sound = await judge.evaluate(candidate(code=IDENTITY))
+            with pytest.raises(InfrastructureFault, match="does not answer"):
+                await judge.evaluate(candidate(code=RAISES))
+            return sound.error_type == ErrorType.WRONG_VALUES, judge.broken
+        finally:
+            await judge.close()
+
+    assert loop.run_until_complete(judged()) == (True, True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation import arena, shared_calls
-from BackendBench.vllm_backend.evaluation.shared_calls import _bits, rolled
+from BackendBench.vllm_backend.evaluation.shared_calls import bits, rolled
 from BackendBench.vllm_backend.operations.operation import Call
 
 CPU = torch.device("cpu")
@@ -56,23 +56,23 @@ def test_every_tensor_has_its_own_shift_and_nothing_can_be_rolled():
 @given(size=st.integers(0, 33), offset=st.integers(0, 7))
 def test_bits_tell_values_that_compare_equal_apart_and_hold_every_byte(dtype, size, offset):
     tensor = torch.arange(size + offset).remainder(2).to(dtype)[offset:]
-    bits = _bits(tensor)
-    assert bits.numel() * bits.element_size() == size * dtype.itemsize
-    assert torch.equal(bits, _bits(tensor.clone())) or bits.dtype != _bits(tensor.clone()).dtype
+    found = bits(tensor)
+    assert found.numel() * found.element_size() == size * dtype.itemsize
+    assert torch.equal(found, bits(tensor.clone())) or found.dtype != bits(tensor.clone()).dtype
     if size:
         other = tensor.clone()
         other.view(torch.uint8)[-1] ^= 1
         mine = tensor.clone()
-        assert not torch.equal(_bits(mine), _bits(other))
+        assert not torch.equal(bits(mine), bits(other))
 
 
 def test_negative_zero_and_the_payload_of_a_nan_are_changes():
-    assert not torch.equal(_bits(torch.tensor([0.0])), _bits(torch.tensor([-0.0])))
+    assert not torch.equal(bits(torch.tensor([0.0])), bits(torch.tensor([-0.0])))
     nan = torch.tensor([float("nan")])
     other = nan.clone()
     other.view(torch.int32)[0] ^= 1
-    assert torch.equal(_bits(nan), _bits(nan.clone()))
-    assert not torch.equal(_bits(nan), _bits(other))
+    assert torch.equal(bits(nan), bits(nan.clone()))
+    assert not torch.equal(bits(nan), bits(other))
 
 
 @pytest.fixture

@@ -44,6 +44,11 @@ DOUBTFUL = {
 }  # fmt: skip
 """Failures that something else on the machine can cause; repeated once in a fresh process."""
 
+DEVICE_SUSPECT = {
+    ErrorType.RUNTIME_ERROR, ErrorType.ILLEGAL_MEMORY_ACCESS, ErrorType.OUT_OF_MEMORY, ErrorType.TIMEOUT,
+    ErrorType.CRASH,
+}  # fmt: skip
+"""Failures that a lost device causes as well; after one of them the judge asks the device itself."""
 CORES_KEPT = 2
 """For the judge itself and for the process that is timed: compilers must not make them wait."""
 MOST_ON_CPU = 4
@@ -65,6 +70,8 @@ class _Trial:
     passed: int = 0
     total: int = 0
     label: str = ""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """Read while it was timed."""
     ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)
 
     @asynccontextmanager
@@ -107,6 +114,7 @@ class Judge:
         self._pool = WarmPool(settings, self.threads, spares=max(2, self.concurrency // 2))
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
+        self._lost = False
         self._eager: Session | None = None
         self._eager_operation = ("", "")
 
@@ -128,8 +136,9 @@ class Judge:
 
     @property
     def broken(self) -> bool:
-        """Whether it can judge no more: its warm server is gone."""
-        return self._pool.broken
+        """Whether it can judge no more: its warm server or its device is gone. Who starts it anew and fails leaves, so
+        a lost device quarantines its worker."""
+        return self._pool.broken or self._lost
 
     async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
@@ -149,7 +158,20 @@ class Judge:
             failure = await self._try_twice(task, operation_source, trial)
         except CandidateFailed as error:
             failure = error.failure
+        if failure is not None and failure.error_type in DEVICE_SUSPECT and not self._device_answers():
+            self._lost = True
+            raise InfrastructureFault("the device does not answer any more")
         return self._verdict(task, trial, failure)
+
+    def _device_answers(self) -> bool:
+        """Whether the judge itself can still compute there: what a candidate says of a lost device proves nothing."""
+        if self.device.type != "cuda":
+            return True
+        try:
+            torch.ones(1, device=self.device).add_(1).item()
+            return True
+        except RuntimeError:
+            return False
 
     async def _try_twice(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
         try:
@@ -349,6 +371,7 @@ class Judge:
                 stage.note = partial(self._note_library_calls, trial=trial)
                 try:
                     await self._measure(stage, prepared, trial, fixed=bool(prefix))
+                    trial.conditions.update(conditions.now(self.device, self.threads))
                 finally:
                     session.kill()  # nothing of it may run when the next one is timed
                     await session.gone()
@@ -370,6 +393,9 @@ class Judge:
             if impossible:
                 raise CandidateFailed(Failure(ErrorType.FASTER_THAN_PHYSICS, impossible, bench.workload.name))
             trial.ratios.append((bench, ratio))
+        if fixed:
+            same = await stage.repeatable(prepared.benches[0])
+            trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
 
     async def _eager_session(self, operation: Operation) -> Session:
         """The trusted process that runs eager; kept from candidate to candidate, made anew when it fails."""
@@ -403,7 +429,7 @@ class Judge:
             timings=tuple(self._timing(b, r) for b, r in trial.ratios) if failure is None else (),
             stage_seconds={k: round(v, 6) for k, v in trial.seconds.items()},
             device=conditions.device_name(self.device), versions=conditions.versions(),
-            conditions=conditions.now(self.device, self.threads), timestamp=time.time(),
+            conditions=trial.conditions or conditions.now(self.device, self.threads), timestamp=time.time(),
         )  # fmt: skip
 
     def _timing(self, bench: Bench, ratio: interval.Ratio) -> WorkloadTiming:

@@ -102,7 +102,7 @@ class Buffers:
     def untouched(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether the inputs still hold, bit for bit, what was written."""
         return all(
-            torch.equal(_bits(_flat_view(self.inputs.tensor, place)), _bits(_flat(tensor)))
+            torch.equal(bits(_flat_view(self.inputs.tensor, place)), bits(_flat(tensor)))
             for place, tensor in zip(item.inputs, tensors, strict=True)
         )
 
@@ -128,8 +128,8 @@ def _flat_view(memory: torch.Tensor, place: calls.Place) -> torch.Tensor:
     return calls.view(memory, flat)
 
 
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    """The bytes of a dense 1-d tensor, as the widest integers that fit: comparing single bytes is slow."""
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """The bytes of a dense tensor, as the widest integers that fit: comparing single bytes is slow."""
     size = tensor.numel() * tensor.element_size()
     start = tensor.storage_offset() * tensor.element_size()
     for wide in (torch.int64, torch.int32, torch.int16):

@@ -30,7 +30,7 @@ from .bench import FLUSH_BYTES, Bench
 from .clock_check import TimedBlock, believed, tampered
 from .failure import CandidateFailed, Failure
 from .session import Session
-from .shared_calls import Buffers, Layout, read
+from .shared_calls import Buffers, Layout, bits, read
 
 MUCH_SLOWER = 3.0
 """A candidate this many times slower than eager gets blocks with correspondingly fewer calls."""
@@ -162,6 +162,15 @@ class TimingStage:
         failure = bench.failure(self._operation, produced)
         if failure is not None:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
+
+    async def repeatable(self, bench: Bench) -> bool:
+        """Whether the same inputs give the same bits twice. It is said, not asked for: atomics need not."""
+        item, inputs = bench.layout.items[0], bench.first()
+        answers = []
+        for _ in range(2):
+            run = await self._run(self._candidate, bench, [inputs], [0], "a repeated call")
+            answers.append([t.clone() for t in read(run.outputs, item)])
+        return all(torch.equal(bits(a), bits(b)) for a, b in zip(*answers, strict=True))
 
     async def _calls_in_block(self, bench: Bench) -> int:
         """Calls of the candidate's block: fewer where it is much slower than eager."""
