@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,14 @@ from typing import Any
 import pytest
 
 from BackendBench.vllm_backend.evaluation import sandbox
-from BackendBench.vllm_backend.evaluation.sandbox import SandboxedChild, SandboxSpec, kill_tree, root, spawn
+from BackendBench.vllm_backend.evaluation.sandbox import (
+    SandboxedChild,
+    SandboxSpec,
+    kill_tree,
+    process,
+    root,
+    spawn,
+)
 from BackendBench.vllm_backend.evaluation.sandbox.process import SandboxError
 from BackendBench.vllm_backend.evaluation.sandbox.spec import Layer
 
@@ -142,6 +150,26 @@ def test_nobody_is_at_home(tmp_path: Path) -> None:
     }
     assert shown in ("ENOENT", "EACCES") or set(shown) <= python
     assert inside(lambda: (tmp_path / "secret").read_text()) in ("ENOENT", "EACCES")
+
+
+@needs("namespaces")
+def test_an_installation_below_tmp_is_shown_and_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "module.py").write_text("x = 1\n")
+        shown = [*root.readable_paths(), folder]
+        monkeypatch.setattr(root, "readable_paths", lambda: shown)
+
+        def probe() -> list[str]:
+            found = [*names("/tmp"), *names(folder), str(Path("/tmp/x").write_text("x"))]
+            try:
+                (Path(folder) / "module.py").write_text("x = 2\n")
+            except OSError as error:
+                found.append(errno.errorcode[error.errno or 0])
+            return found
+
+        found = inside(probe)
+    assert found[:3] == [Path(folder).name, "module.py", "1"]
+    assert found[3:] in (["EROFS"], ["EACCES"])
 
 
 @needs("namespaces")

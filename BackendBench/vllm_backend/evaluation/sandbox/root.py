@@ -76,8 +76,10 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
     os.chdir("/")
     os.mkdir("/new")
     syscalls.mount("tmpfs", "/new", "tmpfs", syscalls.MS_NOSUID, "mode=0755")
+    below_tmp = [path for path in readable if _within(path, ["/tmp"])]
     for path in readable:
-        _show(path)
+        if path not in below_tmp:
+            _show(path)
     _devices(spec)
     os.mkdir("/new/proc")
     os.mkdir("/new/tmp")
@@ -88,6 +90,9 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
     private = syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("tmpfs", "/new/tmp", "tmpfs", private, f"mode=0700,size={spec.tmp_bytes}")
     syscalls.mount("tmpfs", "/new/dev/shm", "tmpfs", private, f"mode=0700,size={SHM_BYTES}")
+    for path in below_tmp:  # an installation that lies there
+        _show(path)
+        syscalls.make_read_only(f"/new{path}")
     os.mkdir("/new/tmp/.old")
     syscalls.pivot_root("/new", "/new/tmp/.old")
     os.chdir("/")
