@@ -25,7 +25,6 @@ from BackendBench.vllm_backend.evaluation.sandbox import (
     SandboxedChild,
     SandboxSpec,
     kill_tree,
-    process,
     root,
     spawn,
 )
