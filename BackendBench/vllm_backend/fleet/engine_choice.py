@@ -79,6 +79,6 @@ def _check_vllm(config: EngineConfig, gpus: int, vllm_installed: bool) -> None:
         mend.append("use a machine with one")
     if missing:
         raise ConfigError(
-            f"--model {config.model} cannot run here: {' and '.join(missing)}. {' and '.join(mend).capitalize()}; "
+            f"--model {config.model} cannot run here: {' and '.join(missing)}. To mend it: {' and '.join(mend)}; "
             "or give --endpoint URL of a server that has the model; or leave --model out for the embedded grammar"
         )
