@@ -5,7 +5,7 @@
 # Usage: scripts/gpu/run.sh STEP[:SECONDS] ...
 #   doctor                 what the machine has
 #   tests                  the tests that need a GPU
-#   farm                   a whole run with the embedded grammar; OPERATIONS, CANDIDATES
+#   farm                   a whole run with the embedded grammar; OPERATIONS, CANDIDATES, MINUTES
 #   evaluation_throughput, clock, attacks, ...    benchmarks/STEP.py; arguments in ARGS_STEP
 # SECONDS ends a step that takes longer; the next one is done all the same.
 set -uo pipefail
@@ -21,7 +21,7 @@ export PYTHONPATH="$PWD:$site" PYTHONUNBUFFERED=1
 
 farm_step() {
     rm -rf /tmp/farm-run
-    python3 -m BackendBench.vllm_backend run --engine grammar --candidates-per-op "${CANDIDATES:-32}" --max-minutes 4 \
+    python3 -m BackendBench.vllm_backend run --engine grammar --candidates-per-op "${CANDIDATES:-32}" --max-minutes "${MINUTES:-4}" \
         --run-dir /tmp/farm-run --redis-dir /tmp/farm-redis --seed 0 \
         --operations "${OPERATIONS:-relu,add,mul,sigmoid,matmul,softmax,layer_norm,gelu}" --quiet
     for kind in json md html; do cp "/tmp/farm-run/report.$kind" "$OUT/gpu-report.$kind"; done
