@@ -48,6 +48,8 @@ class JudgeClient:
         ours.setblocking(False)
         self._socket = ours
         environment = {k: v for k, v in os.environ.items() if "REDIS" not in k and "API_KEY" not in k}
+        # The judge copies inputs between the blocks that it times: its threads must not spin while others run.
+        environment.update(OMP_WAIT_POLICY="PASSIVE", KMP_BLOCKTIME="0")
         environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}.judge_process", str(theirs.fileno()),

@@ -364,7 +364,7 @@ class Judge:
                     await lane.request("attach", self.settings.timing_seconds, descriptors, arenas=arenas)
                 mine = buffers[1] if len(buffers) > 1 else attached
                 stage = TimingStage(
-                    Lane(eager, buffers[0], trusted=True), Lane(session, mine), prepared.operation, self._rng,
+                    Lane(eager, buffers[0]), Lane(session, mine), prepared.operation, self._rng,
                     self.settings.timing_seconds,
                 )  # fmt: skip
                 stage.forbidden = prepared.packets

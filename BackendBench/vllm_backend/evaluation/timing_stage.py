@@ -45,7 +45,6 @@ class Lane:
 
     session: Session
     buffers: Buffers
-    trusted: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -53,14 +52,13 @@ class Lane:
         return self.buffers.outputs.tensor.is_cuda
 
     def stop(self) -> None:
-        """A candidate runs only while it is timed: it cannot work ahead, nor finish after it has answered."""
-        if not self.trusted:
-            _signal(self.session.pid, signal.SIGSTOP)
+        """Each side runs only in its turn: a candidate cannot work ahead, nor finish after it has answered, and no
+        threads spin while the other is timed (OpenMP's wait for work that way, for milliseconds)."""
+        _signal(self.session.pid, signal.SIGSTOP)
 
     def wake(self) -> None:
         """Let it run."""
-        if not self.trusted:
-            _signal(self.session.pid, signal.SIGCONT)
+        _signal(self.session.pid, signal.SIGCONT)
 
     def cpu_us(self) -> float:
         """Processor time of the process so far, microseconds."""
@@ -126,18 +124,26 @@ class TimingStage:
 
         Raises CandidateFailed for wrong answers, tampering and time-outs.
         """
-        await self._warm_up(bench)
-        record = Record()
-        count = await self._calls_in_block(bench)
-        deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
-        while not self._enough(record, fixed_pairs, deadline):
-            await self._pair(bench, record, count)
-        await self._run(self._candidate, bench, bench.fresh(self._rng)[:1], [0], watch=True)
+        try:
+            record = await self._record(bench, fixed_pairs)
+        finally:
+            self._eager.wake()  # it serves the next candidate as well
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise CandidateFailed(Failure(ErrorType.CLOCK_TAMPERING, reason, bench.workload.name))
         trusted = believed(record.eager, record.candidate)
         return interval.estimate([pair for pair, kept in zip(record.pairs, trusted, strict=True) if kept])
+
+    async def _record(self, bench: Bench, fixed_pairs: int | None) -> Record:
+        await self._warm_up(bench)
+        record = Record()
+        count = await self._calls_in_block(bench)
+        await self._pair(bench, Record(), count)  # memory for a whole block, on both sides
+        deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
+        while not self._enough(record, fixed_pairs, deadline):
+            await self._pair(bench, record, count)
+        await self._run(self._candidate, bench, bench.fresh(self._rng)[:1], [0], watch=True)
+        return record
 
     @staticmethod
     def _enough(record: Record, fixed_pairs: int | None, deadline: float) -> bool:
@@ -183,8 +189,13 @@ class TimingStage:
     async def _pair(self, bench: Bench, record: Record, count: int) -> None:
         sets = bench.fresh(self._rng)
         everything = list(range(bench.calls))
-        eager = await self._run(self._eager, bench, sets, everything)
-        candidate = await self._run(self._candidate, bench, sets[:count], everything[:count])
+        # By turns the one or the other begins: whoever comes second finds other caches and a core just left.
+        if len(record.pairs) % 2:
+            candidate = await self._run(self._candidate, bench, sets[:count], everything[:count])
+            eager = await self._run(self._eager, bench, sets, everything)
+        else:
+            eager = await self._run(self._eager, bench, sets, everything)
+            candidate = await self._run(self._candidate, bench, sets[:count], everything[:count])
         self._check(bench, sets, eager, candidate, count)
         record.pairs.append(interval.Pair(eager.block.claimed, candidate.block.claimed))
         record.eager.append(eager.block)

@@ -32,6 +32,16 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TR
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 
 
+MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+"""glibc learns only in the course of a process to keep freed memory instead of giving it back; until then each new
+output costs page faults, up to three times the time of a relu. Eager's process has learned it, a candidate's has not:
+so both are told from the start (32 MB is the largest threshold that glibc takes)."""
+
+
 class WarmPool:
     """A running warm server and its spares."""
 
@@ -219,5 +229,6 @@ def environment(threads: int) -> dict[str, str]:
         "NUMBA_NUM_THREADS": count,
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONDONTWRITEBYTECODE": "1",
+        **MALLOC,
         "CUDA_MODULE_LOADING": "LAZY",
     }
