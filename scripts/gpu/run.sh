@@ -25,7 +25,7 @@ farm_step() {
         --run-dir /tmp/farm-run --redis-dir /tmp/farm-redis --seed 0 \
         --operations "${OPERATIONS:-relu,add,mul,sigmoid,matmul,softmax,layer_norm,gelu}" --quiet
     for kind in json md html; do cp "/tmp/farm-run/report.$kind" "$OUT/gpu-report.$kind"; done
-    tail -c 3000 /tmp/farm-run/logs/evaluate-0.log >"$OUT/evaluate-tail.log"
+    gzip -c /tmp/farm-run/logs/evaluate-0.log >"$OUT/gpu-evaluate.log.gz"
 }
 
 for given in "$@"; do

@@ -24,8 +24,10 @@ FIRST_CHUNK = 3
 """Cases; enough to fail nearly every wrong kernel."""
 REPEATED = 6
 """Cases that are called again, twice, with other values."""
+CHUNK_CASES = 10
 CHUNK_BYTES = 64 << 20
-"""Inputs and outputs that travel in one request."""
+"""Cases, and bytes of inputs and outputs, that travel in one request: what is sent later is not compiled for a kernel
+that fails before."""
 
 
 @dataclass
@@ -138,7 +140,7 @@ def _by_size(
     size = 0
     for pair in cases:
         bytes_of = sum(t.numel() * t.element_size() for t in [*pair[1].inputs, *pair[1].expected])
-        if size + bytes_of > CHUNK_BYTES and groups[-1]:
+        if groups[-1] and (size + bytes_of > CHUNK_BYTES or len(groups[-1]) >= CHUNK_CASES):
             groups.append([])
             size = 0
         groups[-1].append(pair)

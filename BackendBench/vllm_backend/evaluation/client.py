@@ -38,12 +38,14 @@ class JudgeClient:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._ids = count()
         self._sending = asyncio.Lock()
+        self._closing = False
         self._process: asyncio.subprocess.Process | None = None
         self._errors: deque[str] = deque(maxlen=STDERR_LINES)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start the judge. Raises InfrastructureFault with what it said last."""
+        self._closing = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         ours.setblocking(False)
         self._socket = ours
@@ -83,7 +85,7 @@ class JudgeClient:
         await self._ask(prepare=list(operations))
 
     async def _ask(self, **request: Any) -> dict[str, Any]:
-        if self._process is None or self._process.returncode is not None:
+        if not self.alive:
             raise InfrastructureFault(f"the judge is not running: {self.last_words()}")
         identity = next(self._ids)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
@@ -92,7 +94,7 @@ class JudgeClient:
             async with self._sending:  # a frame larger than the socket's buffer goes in parts
                 await wire.send_async(self._socket, {"id": identity, **request})
             answer = await future
-        except wire.WireError:
+        except (wire.WireError, OSError):
             raise InfrastructureFault(f"the judge is gone: {self.last_words()}") from None
         finally:
             self._waiting.pop(identity, None)
@@ -102,8 +104,8 @@ class JudgeClient:
 
     @property
     def alive(self) -> bool:
-        """Whether the judge's process runs."""
-        return self._process is not None and self._process.returncode is None
+        """Whether the judge's process runs and is not being ended."""
+        return self._process is not None and self._process.returncode is None and not self._closing
 
     def last_words(self) -> str:
         """The end of what the judge wrote to its standard error."""
@@ -111,6 +113,7 @@ class JudgeClient:
 
     async def close(self) -> None:
         """End the judge and all its children; safe to call twice."""
+        self._closing = True
         with contextlib.suppress(OSError, AttributeError):
             self._socket.close()
         if self._process is not None and self._process.returncode is None:

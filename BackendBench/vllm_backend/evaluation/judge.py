@@ -253,22 +253,25 @@ class Judge:
         trial: _Trial,
         prefix: str,
     ) -> None:
-        """The first few cases, then all others, then (compiled only) the workloads: most wrong kernels fail early, and
-        what they never get to is not compiled."""
+        """A few cases at a time, then (compiled only) the workloads: most wrong kernels fail early, and what they never
+        get to is not compiled."""
         chunks, benches = prepared.plan.chunks, prepared.benches
         if prefix:
             chunks = chunks[:CONFIRMED_CHUNKS]
         else:
             trial.total = prepared.plan.total
         deadline = time.monotonic() + self.settings.correctness_seconds
-        steps: tuple[tuple[list[Chunk], list[Bench]], ...] = ((chunks[:1], []), (chunks[1:], benches))
-        passed = 0
+        steps: list[tuple[list[Chunk], list[Bench]]] = [([chunk], []) for chunk in chunks] + [([], benches)]
+        passed, compiling = 0, self.settings.compile_seconds
         for step, timed in steps:
             if task.dsl == "triton":
                 started = time.monotonic()
                 async with trial.stage(prefix + "compile"):
-                    await self._compile(session, step, timed)
-                deadline += time.monotonic() - started
+                    await self._compile(session, step, timed, compiling)
+                spent = time.monotonic() - started
+                compiling, deadline = max(0.1, compiling - spent), deadline + spent
+            if not step:
+                continue
             waited = time.monotonic()
             async with self._lock.shared(), trial.stage(prefix + "correctness"):
                 waited = time.monotonic() - waited
@@ -295,15 +298,19 @@ class Judge:
         seed = self._rng.getrandbits(31)
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self.device, seed, self._rng)
 
-    async def _compile(self, session: Session, chunks: list[Chunk], benches: list[Bench]) -> None:
-        """Compile without launching. What fails for another reason will fail again when it is run."""
+    async def _compile(
+        self, session: Session, chunks: list[Chunk], benches: list[Bench], limit: float
+    ) -> None:
+        """Compile without launching, for at most ``limit`` seconds. What fails for another reason than the compiler's
+        will fail again when it is run."""
         session.stage = "compiling"
+        deadline = time.monotonic() + limit
         requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
         requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
         for request, names in requests:
             session.case_names = names
             try:
-                await session.request("dry_run", self.settings.compile_seconds, calls=request)
+                await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise

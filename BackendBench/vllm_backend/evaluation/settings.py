@@ -26,8 +26,8 @@ class JudgeSettings(BaseModel):
     concurrency: int = Field(default=0, ge=0)
     """Candidates in flight; 0: two fewer than the cores of a GPU machine (compiling happens beside the GPU), on the
     CPU target one for each core up to four. Each is timed alone."""
-    compile_seconds: float = Field(default=30.0, gt=0)
-    """Limit for loading the module and for the first call of the first case, which compiles."""
+    compile_seconds: float = Field(default=60.0, gt=0)
+    """Limit for loading the module, and for all compiling of a Triton kernel (every dtype, rank and workload)."""
     correctness_seconds: float = Field(default=60.0, gt=0)
     """Limit for all correctness cases together; cases compile again for new dtypes and ranks."""
     timing_seconds: float = Field(default=30.0, gt=0)

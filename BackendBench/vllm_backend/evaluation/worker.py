@@ -99,6 +99,8 @@ class EvaluationWorker:
         self._draining.set()
 
     async def _claim(self) -> None:
+        async with self._judging:
+            pass  # while a judge is being replaced nothing is claimed that it could not judge
         room = self._judge.concurrency - len(self._under_way)
         if room <= 0:
             await asyncio.wait([t for _, t in self._under_way.values()], return_when=asyncio.FIRST_COMPLETED)
@@ -142,6 +144,10 @@ class EvaluationWorker:
             log.warning("infrastructure_fault", task=task.id, reason=str(fault))
             await self._queue.release(task, fault=True)
             await self._restart_judge(judge)
+            return
+        except Exception:  # a mistake of ours: the task goes back at once, not when its lease runs out
+            log.exception("worker_error", task=task.id)
+            await self._queue.release(task, fault=True)
             return
         self._faults = 0
         await self._commit(task, verdict.model_copy(update={"worker": self._settings.worker_id}))
