@@ -89,7 +89,7 @@ def test_the_example_is_accepted_and_timed_on_the_problems_own_input(
 WRONG = {
     "scale forgotten": (("-total)) * scale", "-total))"), ErrorType.WRONG_VALUES),
     "parameters drawn otherwise": (
-        ("nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))\n        bound", "bound"),
+        ("nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))", "nn.init.ones_(self.weight)"),
         ErrorType.WRONG_VALUES,
     ),
     "constructor takes nothing": (("width: int, scale: float", "width: int"), ErrorType.IMPORT_ERROR),

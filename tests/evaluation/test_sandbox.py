@@ -40,9 +40,15 @@ def needs(*layers: Layer) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"this machine has no {', '.join(missing)}")
 
 
+SHOWN = {
+    Path(path).relative_to("/tmp").parts[0] for path in root.readable_paths() if path.startswith("/tmp/")
+}
+"""What must be seen in /tmp where the farm itself is installed there."""
+
+
 def names(folder: str) -> list[str]:
-    """What lies in a folder."""
-    return sorted(path.name for path in Path(folder).iterdir())
+    """What lies in a folder, beside SHOWN."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.name not in SHOWN)
 
 
 def spec(**changed: Any) -> SandboxSpec:

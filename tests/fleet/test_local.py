@@ -194,6 +194,7 @@ def test_kill_9_of_supervisor_or_guard_leaves_no_worker(tmp_path: Path, victim: 
     supervisor = subprocess.Popen([sys.executable, "-c", program], cwd=root)
     try:
         assert eventually(lambda: len(marked(f"TEST_MARK={tmp_path}") or marked(str(tmp_path))) >= 5)
+        assert eventually(lambda: worker_pids(tmp_path))
         worker = worker_pids(tmp_path)[0]
         guard = psutil.Process(worker).ppid()
         os.kill(supervisor.pid if victim == "supervisor" else guard, signal.SIGKILL)

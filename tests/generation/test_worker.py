@@ -306,7 +306,7 @@ def test_what_no_restart_mends_ends_the_worker(books: redis.Redis, redis_url: st
         pytest.raises(EngineConfigError, match="API key"),
     ):
         working(redis_url, server, finished(books))
-    assert books.llen(Keys.GENERATION_QUEUE) == 1, "the group waits for a worker that can"
+    assert eventually(lambda: books.llen(Keys.GENERATION_QUEUE) == 1), "the group waits for a worker that can"
 
 
 def test_a_worker_told_to_leave_finishes_its_groups(

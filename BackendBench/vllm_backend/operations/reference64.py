@@ -48,6 +48,8 @@ class Reference:
     """Per output, of its shape, real, for the unit ``SINGLE_UNIT``; None where it was not measured."""
     terms: int
     """Upper bound of the number of terms summed into one output element; 1 for element-by-element operations."""
+    scale: float = 0.0
+    """Largest finite magnitude among the inputs; float64 answers 0 where it loses less than a rounding of it."""
     product: bool = False
     """A matrix product, which GPUs offer in less than float32."""
     prepared: dict[int, Any] = field(default_factory=dict, repr=False)
@@ -70,12 +72,17 @@ def float64_call(operation: Operation, call: Call) -> Reference:
         with torch.no_grad():
             outputs = trees.leaves(operation.reference(*wide.args, **wide.kwargs))
             if outputs is None:
-                return Reference(None, [], terms, product)
+                return Reference(None, [], terms, product=product)
             outputs = [o.detach().clone() for o in outputs]
-            return Reference(outputs, _responses(operation, wide, outputs), terms, product)
+            return Reference(outputs, _responses(operation, wide, outputs), terms, _scale(wide), product)
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
         log.debug("%s has no float64 reference here: %s", operation.name, error)
-        return Reference(None, [], terms, product)
+        return Reference(None, [], terms, product=product)
+
+
+def _scale(call: Call) -> float:
+    sizes = [t.abs() for t in trees.tensors(call) if _counts(t) and t.numel()]
+    return max((float(torch.where(s.isfinite(), s, 0).max()) for s in sizes), default=0.0)
 
 
 def _widened(call: Call) -> Call:
