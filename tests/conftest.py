@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -23,6 +26,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return
     for item in marked:
         item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU"))
+
+
+LOOKS_AT_LOCALHOST = {"fleet", "monitor", "tests"}
+"""Folders of tests that start the farm without saying which Redis: it would use one that answers on port 6379."""
+
+
+@pytest.fixture(autouse=True)
+def redis_of_localhost(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests run side by side, and some start a ``redis-server`` on its default port: these run while no test is under
+    way that counts on there being none."""
+    own = "redis_server" in request.fixturenames
+    if not own and request.path.parent.name not in LOOKS_AT_LOCALHOST:
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "backendbench-tests-redis-of-localhost.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if own else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")
