@@ -105,7 +105,7 @@ def _device_bytes(pointer: int, size: int, device: torch.device) -> torch.Tensor
     return torch.as_tensor(_DeviceBytes(pointer, size), device=device)
 
 
-def make(size: int, device: torch.device) -> CpuArena | CudaArena:
+def make(size: int, device: torch.device) -> Arena:
     """An arena of at least ``size`` bytes on ``device``."""
     return CpuArena(size) if device.type == "cpu" else CudaArena(size, device)
 

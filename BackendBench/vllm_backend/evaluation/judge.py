@@ -323,7 +323,7 @@ class Judge:
         for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
             buffers.write(item, case.inputs)
         buffers.poison(chunk.layout)
-        self._settle()
+        buffers.settle()
         session.case_names = [c.name for c in chunk.cases]
         left = max(0.1, deadline - time.monotonic())
         if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
@@ -338,12 +338,6 @@ class Judge:
             trial.passed = max(trial.passed, passed + index + 1)
         await asyncio.sleep(0)  # let the other candidates' replies in
         session.case_names = ()
-
-    def _settle(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(
-                self.device
-            )  # what was written must be there before another process reads it
 
     def _note_library_calls(self, reply: dict[str, object], trial: _Trial) -> None:
         computed = reply.get("computed")

@@ -95,6 +95,11 @@ class Buffers:
         """Overwrite all outputs of a layout."""
         self.outputs.tensor[: layout.output_bytes].fill_(arena.POISON)
 
+    def settle(self) -> None:
+        """Wait until what was written is there: on a GPU another process would read earlier."""
+        if self.inputs.tensor.is_cuda:
+            torch.cuda.synchronize(self.inputs.tensor.device)
+
     def read(self, item: LaidOut) -> list[torch.Tensor]:
         """The outputs as the candidate left them; views of shared memory: clone what must not change."""
         return read(self.outputs.tensor, item)

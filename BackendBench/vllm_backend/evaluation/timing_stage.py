@@ -281,8 +281,7 @@ class TimingStage:
         for index, tensors in zip(indices, sets, strict=True):
             buffers.write(layout.items[index], tensors)
         buffers.poison(layout)
-        if buffers.inputs.tensor.is_cuda:
-            torch.cuda.synchronize(buffers.inputs.tensor.device)
+        buffers.settle()
 
 
 def _signal(pid: int, number: int) -> None:

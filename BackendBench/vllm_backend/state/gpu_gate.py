@@ -19,7 +19,6 @@ import fcntl
 import os
 import stat
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -57,8 +56,6 @@ class JudgeGate:
 
     def __init__(self, gpu: str, folder: Path | None = None) -> None:
         self._files = _Files([gpu] if gpu else [], folder)
-        self.waited_seconds = 0.0
-        """Time spent waiting for the engine so far."""
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
@@ -66,11 +63,9 @@ class JudgeGate:
 
         A cancelled wait leaves nothing locked.
         """
-        started = time.monotonic()
         with self._files.opened("wish") as wish, self._files.opened("turn") as turn:
             await _until(lambda: _lock_all(wish, fcntl.LOCK_EX))
             await _until(lambda: _lock_all(turn, fcntl.LOCK_EX))
-            self.waited_seconds += time.monotonic() - started
             yield
 
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -103,8 +102,3 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-
-
-def options_offered(choices: Choices) -> Mapping[str, tuple[str | int, ...]]:
-    """What each choice of a derivation could have been."""
-    return choices.offered
