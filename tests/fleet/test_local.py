@@ -70,8 +70,8 @@ def test_a_killed_worker_comes_back_and_takes_its_children_along(tmp_path: Path)
     async def scenario() -> None:
         fleet = LocalFleet([spec(tmp_path, '{"children": true}')], on_death)
         fleet.start()
-        # Guard, worker and its two children.
-        await until(lambda: len(marked(str(tmp_path))) == 4)
+        # Guard, worker and its two children; the worker says its pid after it has started them.
+        await until(lambda: worker_pids(tmp_path) and len(marked(str(tmp_path))) == 4)
         first = marked(str(tmp_path))
         os.kill(worker_pids(tmp_path)[0], signal.SIGKILL)
         await until(lambda: len(worker_pids(tmp_path)) == 2)
