@@ -1,8 +1,11 @@
 # operation: relu
 # target: cpu
 # expect: library_call
-# behind the screen: slower, accepted
-"""A method of an array computes, too."""
+# behind the screen: slower, accepted, clock_tampering
+"""A method of an array computes, too.
+
+Right and honestly timed; on a busy machine OpenBLAS' threads still spin when the outputs are handed over.
+"""
 
 import torch
 

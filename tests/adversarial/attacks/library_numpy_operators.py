@@ -1,8 +1,11 @@
 # operation: matmul
 # target: cpu
 # expect: library_call
-# behind the screen: slower, accepted
-"""NumPy's own matrix product behind an operator."""
+# behind the screen: slower, accepted, clock_tampering
+"""NumPy's own matrix product behind an operator.
+
+Right and honestly timed; on a busy machine OpenBLAS' threads still spin when the outputs are handed over.
+"""
 
 import torch
 

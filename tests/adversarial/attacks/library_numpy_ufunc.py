@@ -1,8 +1,11 @@
 # operation: relu
 # target: cpu
 # expect: library_call
-# behind the screen: slower, accepted
-"""NumPy computes outside of any kernel. Nothing but the screen sees it; the answer is right and honestly timed."""
+# behind the screen: slower, accepted, clock_tampering
+"""NumPy computes outside of any kernel. Nothing but the screen sees it; the answer is right and honestly timed.
+
+Right and honestly timed; on a busy machine OpenBLAS' threads still spin when the outputs are handed over.
+"""
 
 import numpy as np
 import torch
