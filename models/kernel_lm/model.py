@@ -1,7 +1,7 @@
 """The decoder, for training. Its parameters have the names that Llama's have in Hugging Face's files.
 
 - Attention sees what a mask lets it see: several documents and several answers to one prompt lie in one row.
-- On a GPU the mask is a block mask of flex attention, elsewhere a tensor of booleans.
+- On a GPU the mask is a block mask of flex attention, elsewhere the sizes of one document's branches.
 - The loss is taken at chosen positions only, so that logits are never computed for the tokens of a prompt.
 """
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from .branches import Branches
 from .shape import Shape
 
 INITIAL_STD = 0.02
@@ -39,7 +40,9 @@ class Attention(nn.Module):
         q = rotated(self.q_proj(x).view(split).transpose(1, 2), rotation)
         k = rotated(self.k_proj(x).view(split).transpose(1, 2), rotation)
         v = self.v_proj(x).view(split).transpose(1, 2)
-        if isinstance(mask, BlockMask):
+        if isinstance(mask, Branches):
+            found = mask.attend(q, k, v)
+        elif isinstance(mask, BlockMask):
             found = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
         else:
             found = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ AHEAD = 4
 REPLAY_LAG = 256
 LONGEST_DOCUMENT = 6144
 """Tokens of a prompt with its answers."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,14 @@ class Maker:
             found += (tokenizer.chat(one.prompt.system, one.prompt.user), *one.answers)
         return found
 
-    def rows(self, number: int) -> list[Row]:
+    def documents(self, number: int) -> list[Document]:
         """The shard."""
-        documents = (self.document(one) for one in self.examples(number))
-        return list(rows((d for d in documents if len(d) <= LONGEST_DOCUMENT), self._recipe.length))
+        made = (self.document(one) for one in self.examples(number))
+        return [document for document in made if len(document) <= LONGEST_DOCUMENT]
+
+    def rows(self, number: int) -> list[Row]:
+        """The shard, packed."""
+        return list(rows(self.documents(number), self._recipe.length))
 
     def document(self, one: Example) -> Document:
         """An example as token ids."""
@@ -112,12 +117,19 @@ class Corpus:
 
     def rows(self, recipe: Path, first: int = 0) -> Iterator[Row]:
         """Rows without end, in order, beginning with shard number ``first``."""
-        under_way: deque[Future[list[Row]]] = deque()
-        old: deque[list[Row]] = deque()
+        return self._made(_rows, recipe, first)
+
+    def documents(self, recipe: Path, first: int = 0) -> Iterator[Document]:
+        """Documents without end, likewise."""
+        return self._made(_documents, recipe, first)
+
+    def _made(self, make: Callable[[Path, int], list[T]], recipe: Path, first: int) -> Iterator[T]:
+        under_way: deque[Future[list[T]]] = deque()
+        old: deque[list[T]] = deque()
         number = first
         while True:
             while len(under_way) < AHEAD * self._processes:
-                under_way.append(self._pool.submit(_rows, recipe, number))
+                under_way.append(self._pool.submit(make, recipe, number))
                 number += 1
             fresh = under_way.popleft().result()
             yield from fresh
@@ -138,6 +150,10 @@ def _maker(recipe: Path) -> Maker:
 
 def _texts(recipe: Path, number: int) -> list[str]:
     return _maker(recipe).texts(number)
+
+
+def _documents(recipe: Path, number: int) -> list[Document]:
+    return _maker(recipe).documents(number)
 
 
 def _rows(recipe: Path, number: int) -> list[Row]:
