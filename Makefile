@@ -1,7 +1,9 @@
 # make run    a fresh machine with only Python: installs into .venv, runs the main job, prints the report
 # make test   the same, and runs formatter, linter, type checker and the whole test suite
+# make train  trains the small model anew, into the package (an hour on two cores)
 #
-# Variables: PYTHON (interpreter for .venv), RUN_ARGS (flags of the main job), TEST_ARGS (arguments of pytest).
+# Variables: PYTHON (interpreter for .venv), RUN_ARGS (flags of the main job), TEST_ARGS (arguments of pytest),
+# TRAIN_ARGS (flags of the training).
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,9 +12,14 @@ BIN    := $(VENV)/bin
 # Four operations of four families and sixteen candidates each: minutes on two cores. The limit is for slower machines.
 RUN_ARGS  ?= --operations relu,add,softmax,layer_norm --candidates-per-op 16 --max-minutes 5
 # Two workers: what the smallest CI machine has. A file stays in one worker: its fixtures start servers.
-TEST_ARGS ?= -n 2 --dist loadfile
+# Many tests drive real processes, on machines where others work too: what fails is run once more, and the summary
+# names it (RERUN). What is broken fails twice.
+TEST_ARGS ?= -n 2 --dist loadfile --reruns 1
+# As many steps as the model that is shipped has seen; a GPU may be given more.
+TRAIN_ARGS ?= --steps 1700 --batch 4 --seed 0
+MODEL_DIR  := BackendBench/vllm_backend/generation/kernel_lm
 
-.PHONY: run test clean
+.PHONY: run test train clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/installed
@@ -23,6 +30,9 @@ test: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pytest $(TEST_ARGS)
+
+train: $(VENV)/installed
+	$(BIN)/python -m models.kernel_lm.train --out $(MODEL_DIR) $(TRAIN_ARGS)
 
 # Editable: the code that runs is the checkout's, without installing again after each change.
 $(VENV)/installed: requirements.txt pyproject.toml

@@ -118,7 +118,7 @@ class EngineConfig(_Settings):
 
     engine: Auto | EngineName = "auto"
     """What writes the candidates. auto: openai with --endpoint, vllm with --model, else the embedded grammar,
-    which is no language model."""
+    which is no language model. embedded: the farm's own small language model."""
     model: str | None = None
     """Name or directory of the model."""
     endpoint: str | None = None

@@ -153,3 +153,35 @@ def test_whatever_is_asked_the_layout_holds_its_promises(
     else:
         used = [core for e in layout.evaluators for core in e.cores]
         assert len(set(used)) == len(used) <= cores and all(e.cores for e in layout.evaluators)
+
+
+def beside(cores: int, wishes: Wishes | None = None):
+    """The layout for an engine that computes on the cores."""
+    return plan(
+        0, range(cores), wishes or Wishes(), engine_uses_gpu=False, engine="embedded", engine_uses_cores=True
+    )
+
+
+def test_on_few_cores_an_engine_that_computes_there_takes_turns_with_the_timing() -> None:
+    layout = beside(2)
+    assert layout.generators[0].gate == layout.evaluators[0].gate != ""
+    assert layout.evaluators[0].cores == (0, 1) and layout.generators[0].cores == ()
+    assert "generation pauses while a kernel is timed" in layout.reasons
+
+
+def test_on_many_cores_it_has_its_own() -> None:
+    layout = beside(32)
+    taken = [core for evaluator in layout.evaluators for core in evaluator.cores]
+    assert layout.generators[0].cores and not set(layout.generators[0].cores) & set(taken)
+    assert len(layout.evaluators) == 4 and not any(one.gate for one in layout.evaluators)
+    assert "generation has cores of its own" in layout.reasons
+
+
+def test_an_engine_that_computes_little_shares_nothing() -> None:
+    layout = on(0, engine="grammar", cores=[0, 1])
+    assert layout.generators == (Generator(),) and layout.evaluators[0].gate == ""
+
+
+def test_too_many_workers_beside_it_are_refused() -> None:
+    with pytest.raises(LayoutError, match="the engine takes 2 of the 4 cores"):
+        beside(4, Wishes(evaluation_workers=3))

@@ -27,7 +27,7 @@ def test_capacity_is_whole_groups_and_never_negative(found, generators: int, siz
     assert room >= 0 and room % size == 0
 
 
-@given(st.integers(1, 8), st.integers(1, 200), st.sampled_from(["grammar", "vllm", "openai"]))
+@given(st.integers(1, 8), st.integers(1, 200), st.sampled_from(["grammar", "vllm", "openai", "embedded"]))
 def test_before_the_first_verdict_every_generator_has_its_floor(
     generators: int, size: int, engine: str
 ) -> None:
@@ -40,7 +40,8 @@ def test_before_the_first_verdict_every_generator_has_its_floor(
     if engine == "grammar":
         assert room == 2 * generators * size
     else:
-        assert generators * 128 <= room < generators * (128 + 2 * size)
+        least = pacing.BATCHED_AHEAD[engine]
+        assert generators * least <= room < generators * (least + 2 * size)
 
 
 def test_what_is_under_way_takes_up_the_floor() -> None:

@@ -20,7 +20,7 @@ class JudgeSettings(BaseModel):
     """CUDA index as this process sees it."""
     gpu_gate: str = ""
     """Name of the GPU among all processes of this machine (its UUID): while one times on it, nobody else does and
-    no engine generates on it; '': it is this judge's alone."""
+    no engine generates on it; '': it is this judge's alone. On target cpu the name of the cores that are shared."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of eager and of the candidate alike; 0: all cores that this process may use."""
     concurrency: int = Field(default=0, ge=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config import ConfigError, EngineConfig
+from ..generation import kernel_lm
 from ..generation.settings import EngineName, EngineSettings
 from .devices import Gpu
 
@@ -21,6 +22,11 @@ class EngineChoice:
     reason: str
     """One line for the user."""
 
+    @property
+    def uses_cores(self) -> bool:
+        """Whether it computes on this machine's CPU, and not a little."""
+        return self.name == "embedded" and not self.uses_gpu
+
 
 def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineChoice:
     """The engine for these settings. Raises ConfigError with what is missing and what to do."""
@@ -33,6 +39,8 @@ def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineCh
     if name == "vllm":
         _check_vllm(config, gpus, vllm_installed)
         return EngineChoice(name, True, f"engine vllm: {config.model}")
+    if name == "embedded":
+        return _embedded(gpus, vllm_installed)
     text = "engine grammar: no language model; the text comes from the embedded grammar of kernels"
     return EngineChoice(name, False, f"{text} (a model: --model NAME, or --endpoint URL)")
 
@@ -45,8 +53,10 @@ def engine_settings(
     tensor_parallel_size: int,
     gpus: tuple[Gpu, ...],
     shared: bool,
+    gate: str = "",
 ) -> EngineSettings:
-    """What one worker's engine is told. ``gpus``: its own; ``shared``: evaluation uses one of them too."""
+    """What one worker's engine is told. ``gpus``: its own; ``shared``: evaluation uses one of them too; ``gate``: what
+    it takes turns on besides GPUs."""
     return EngineSettings(
         name=choice.name,
         model=config.model or "",
@@ -55,9 +65,21 @@ def engine_settings(
         engine_args=config.engine_args,
         tensor_parallel_size=tensor_parallel_size,
         gpu_memory_bytes=tuple(gpu.memory_bytes for gpu in gpus),
-        gpu_gates=tuple(gpu.uuid for gpu in gpus if gpu.uuid),
+        gpu_gates=tuple(name for name in (*(gpu.uuid for gpu in gpus), gate) if name),
         gpus_shared=shared,
         seed=seed,
+    )
+
+
+def _embedded(gpus: int, vllm_installed: bool) -> EngineChoice:
+    if not kernel_lm.is_here():
+        raise ConfigError(
+            "--engine embedded: this installation has no weights of the small model: make train"
+        )
+    through = "through vLLM" if gpus and vllm_installed else "on the CPU"
+    text = f"engine embedded: the farm's own small language model {through}, 3 million parameters"
+    return EngineChoice(
+        "embedded", bool(gpus and vllm_installed), f"{text} (a larger one: --model NAME, or --endpoint URL)"
     )
 
 

@@ -20,6 +20,9 @@ WIDEST_TENSOR_PARALLELISM = 4
 than one over eight GPUs."""
 CORES_PER_EVALUATOR = 8
 """Eager's own speed on a CPU grows little beyond eight cores for most workloads; a laptop stays one worker."""
+ENGINE_CORES = 2
+"""Of the small model on a machine with several evaluating workers; on a smaller one it takes turns with the timing."""
+CPU_GATE = "cpu"
 
 
 class LayoutError(Exception):
@@ -42,6 +45,10 @@ class Generator:
     """One generating worker: one engine over ``gpus`` (none: the engine needs none)."""
 
     gpus: tuple[int, ...] = ()
+    cores: tuple[int, ...] = ()
+    """Its own where the engine computes on the cores that are timed on; (): any."""
+    gate: str = ""
+    """Name of what it takes turns on with a judge, besides GPUs; '': nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class Evaluator:
 
     gpu: int | None = None
     cores: tuple[int, ...] = ()
+    gate: str = ""
+    """As the generator's."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +83,19 @@ class Layout:
         return max(1, len(self.generators[0].gpus))
 
 
-def plan(gpus: int, cores: Sequence[int], wishes: Wishes, *, engine_uses_gpu: bool, engine: str) -> Layout:
-    """The layout for ``gpus`` visible GPUs and the ids of the usable ``cores``. Raises LayoutError."""
+def plan(
+    gpus: int,
+    cores: Sequence[int],
+    wishes: Wishes,
+    *,
+    engine_uses_gpu: bool,
+    engine: str,
+    engine_uses_cores: bool = False,
+) -> Layout:
+    """The layout for ``gpus`` visible GPUs and the ids of the usable ``cores``. Raises LayoutError.
+
+    ``engine_uses_cores``: it computes on the CPU, so on target cpu it must not do so while a kernel is timed.
+    """
     _check_indices("--generation-gpus", wishes.generation_gpus, gpus)
     _check_indices("--evaluation-gpus", wishes.evaluation_gpus, gpus)
     if engine_uses_gpu and not gpus:
@@ -98,6 +118,13 @@ def plan(gpus: int, cores: Sequence[int], wishes: Wishes, *, engine_uses_gpu: bo
         reasons.append(f"{_gpus(evaluating)} evaluate{'s' if len(evaluating) == 1 else ''}, target cuda")
     else:
         evaluators = _cpu_evaluators(list(cores), wishes.evaluation_workers)
+        if engine_uses_cores:
+            generators, evaluators = _beside_an_engine(list(cores), evaluators)
+            reasons.append(
+                "generation has cores of its own"
+                if generators[0].cores
+                else "generation pauses while a kernel is timed"
+            )
         why = "no GPU here: " if gpus == 0 else ""
         each = len(evaluators[0].cores)
         reasons.append(
@@ -208,6 +235,22 @@ def _cpu_evaluators(cores: list[int], wanted: int | None) -> tuple[Evaluator, ..
         )
     each = len(cores) // count
     return tuple(Evaluator(cores=tuple(cores[i * each : (i + 1) * each])) for i in range(count))
+
+
+def _beside_an_engine(
+    cores: list[int], evaluators: tuple[Evaluator, ...]
+) -> tuple[tuple[Generator, ...], tuple[Evaluator, ...]]:
+    """Who shares the cores with an engine that computes on them."""
+    if len(evaluators) == 1:
+        alone = Evaluator(cores=evaluators[0].cores, gate=CPU_GATE)
+        return (Generator(gate=CPU_GATE),), (alone,)
+    if len(cores) < ENGINE_CORES + len(evaluators):
+        raise LayoutError(
+            f"--evaluation-workers {len(evaluators)}: the engine takes {ENGINE_CORES} of the {len(cores)} cores"
+        )
+    return (Generator(cores=tuple(cores[:ENGINE_CORES])),), _cpu_evaluators(
+        cores[ENGINE_CORES:], len(evaluators)
+    )
 
 
 def _say_generation(engine: str, generators: tuple[Generator, ...], size: int) -> str:

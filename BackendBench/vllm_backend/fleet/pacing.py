@@ -21,11 +21,10 @@ AHEAD_SECONDS = 30.0
 """Longer than a group takes to sample, shorter than feedback takes to grow old."""
 GROUPS_AHEAD = 2
 """Groups per generating worker kept under way at least: one sampled, one waiting."""
-BATCHED_AHEAD = 128
+BATCHED_AHEAD = {"vllm": 128, "openai": 128, "embedded": 32}
 """Candidates per generating worker of an engine that batches, kept under way at least: a GPU writes few sequences
-hardly faster than many, and before the first verdicts nobody knows how many can be judged."""
-BATCHING = frozenset({"vllm", "openai"})
-"""Engines whose throughput grows with what they are asked at a time; the grammar writes one by one."""
+hardly faster than many, and before the first verdicts nobody knows how many can be judged. The small model on a CPU
+gains little beyond 32, and verdicts come slowly there. The grammar writes one by one."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +92,7 @@ def capacity(
 
 def least_ahead(engine: str, group_size: int) -> int:
     """Candidates that one generating worker has under way while there is budget: whole groups."""
-    wanted = GROUPS_AHEAD * group_size
-    if engine in BATCHING:
-        wanted = max(wanted, BATCHED_AHEAD)
+    wanted = max(GROUPS_AHEAD * group_size, BATCHED_AHEAD.get(engine, 0))
     return -(-wanted // group_size) * group_size
 
 

@@ -46,6 +46,7 @@ class Prepared:
             tensor_parallel_size=self.layout.tensor_parallel_size,
             gpus=tuple(self.gpus[index] for index in mine),
             shared=any(index in self.layout.shared for index in mine),
+            gate=self.layout.generators[number].gate,
         )
 
     @property
@@ -96,15 +97,19 @@ def sandbox_notes(required: bool) -> list[str]:
 
 def lay_out(config: RunConfig, engine: EngineChoice, gpus: Sequence[Gpu]) -> Layout:
     """The layout on this machine. Raises LayoutError."""
+    small = engine.name == "embedded" and engine.uses_gpu  # one GPU is more than it needs
     wishes = Wishes(
         target=None if config.target == "auto" else config.target,
-        generation_gpus=config.generation_gpus,
+        generation_gpus=config.generation_gpus or ((0,) if small else None),
         tensor_parallel_size=config.tensor_parallel_size,
         evaluation_gpus=config.evaluation_gpus,
         evaluation_workers=config.evaluation_workers,
     )
     cores = sorted(os.sched_getaffinity(0))
-    return plan(len(gpus), cores, wishes, engine_uses_gpu=engine.uses_gpu, engine=engine.name)
+    return plan(
+        len(gpus), cores, wishes,
+        engine_uses_gpu=engine.uses_gpu, engine=engine.name, engine_uses_cores=engine.uses_cores,
+    )  # fmt: skip
 
 
 def choose_dsl(wish: str, target: str) -> Dsl:

@@ -38,7 +38,7 @@ def evaluator(
     """One evaluating worker; it prepares ``operations`` before it claims."""
     id = worker_id(run, "evaluate", number)
     mine = [] if evaluator.gpu is None else [gpus[evaluator.gpu]]
-    gate = mine[0].uuid if mine else ""
+    gate = mine[0].uuid if mine else evaluator.gate
     settings = WorkerSettings(
         worker_id=id,
         redis_url=redis_url,
@@ -77,6 +77,7 @@ def generator(
         settings=settings.model_dump_json(),
         log_file=logs / f"generate-{number}.log",
         environment=_environment([gpus[index] for index in generator.gpus]),
+        cores=generator.cores,
     )
 
 

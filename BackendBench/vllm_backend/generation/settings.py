@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-EngineName = Literal["openai", "vllm", "grammar"]
+EngineName = Literal["openai", "vllm", "embedded", "grammar"]
 
 
 class EngineSettings(BaseModel):
@@ -25,9 +25,10 @@ class EngineSettings(BaseModel):
     """Arguments of vLLM under vLLM's own names; they win over what the farm would choose."""
     tensor_parallel_size: int = Field(default=1, gt=0)
     gpu_memory_bytes: tuple[int, ...] = ()
-    """Memory of each GPU of this worker; (): unknown, and whether the model fits is left to vLLM."""
+    """Memory of each GPU of this worker; (): none, or unknown, and whether the model fits is left to vLLM."""
     gpu_gates: tuple[str, ...] = ()
-    """Names of these GPUs among all processes of this machine (UUIDs): the engine pauses while one is timed on."""
+    """Names of these GPUs among all processes of this machine (UUIDs): the engine pauses while one is timed on.
+    Likewise the name of a CPU that an engine and a judge share."""
     gpus_shared: bool = False
     """Evaluation uses one of these GPUs too, so that part of its memory must stay free."""
     seed: int = 0

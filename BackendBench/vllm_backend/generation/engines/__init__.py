@@ -23,13 +23,17 @@ def create(name: str, settings: EngineSettings) -> Engine:
         from .grammar import GrammarEngine
 
         return GrammarEngine(seed=settings.seed)
+    if name == "embedded":
+        from .embedded import EmbeddedEngine, EmbeddedVllmEngine
+
+        return EmbeddedVllmEngine(settings) if settings.gpu_memory_bytes else EmbeddedEngine(settings)
     raise ValueError(f"no engine is called {name!r}")
 
 
 def preflight(settings: EngineSettings) -> list[str]:
     """Look, before anything is started, at all that can be wrong with an engine; lines worth showing.
 
-    For vllm the arithmetic of the memory, for openai the model that was found. Starts nothing.
+    For vllm (and embedded on it) the arithmetic of the memory, for openai the model that was found. Starts nothing.
     Raises EngineConfigError with one line.
     """
     if settings.name == "openai":
@@ -40,4 +44,9 @@ def preflight(settings: EngineSettings) -> list[str]:
         from .model_check import check_model
 
         return check_model(settings)
+    if settings.name == "embedded" and settings.gpu_memory_bytes:
+        from .embedded import vllm_settings
+        from .model_check import check_model
+
+        return check_model(vllm_settings(settings))
     return []

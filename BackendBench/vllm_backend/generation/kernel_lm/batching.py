@@ -100,8 +100,9 @@ class Batcher:
             self._changed.notify()
 
     def pressure(self) -> Pressure:
-        """Groups that are sampled, and that wait."""
-        return Pressure(len(self._running), len(self._waiting))
+        """Samples under way, and that wait."""
+        running = sum(len(one.rows) for one in list(self._running))
+        return Pressure(running, sum(one.samples for one in list(self._waiting)))
 
     def close(self) -> None:
         """Stop; every group gets None. Safe to call twice."""
