@@ -194,6 +194,7 @@ def test_deaths_of_workers_are_listed() -> None:
     ("engine", "model", "is_model", "words"),
     [
         ("grammar", None, False, "No language model"),
+        ("embedded", None, True, "not what a large model can do"),
         ("vllm", "Qwen/Qwen2.5-7B-Instruct", True, "Qwen/Qwen2.5-7B-Instruct"),
         ("openai", None, True, "m"),
     ],

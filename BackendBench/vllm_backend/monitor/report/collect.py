@@ -175,6 +175,12 @@ def _engine(found: Found) -> Engine:
             "These numbers describe the farm, not the skill of a model."
         )
         return Engine(name=name, models=models, language_model=False, statement=statement)
+    if name == "embedded":
+        statement = (
+            "The candidates were written by this project's own small language model (kernel_lm). "
+            "These numbers describe the farm, not what a large model can do."
+        )
+        return Engine(name=name, models=models, language_model=True, statement=statement)
     model = ", ".join(models) or str(config.get("model") or "") or "the model that the endpoint serves"
     return Engine(
         name=name,
