@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -55,15 +56,10 @@ class Sampler:
         batcher = Batcher(self._decoder, self._tokenizer.decode, self._threads, **self._most)
         for number, prompt in enumerate(prompts):
             ids = self._tokenizer.encode(tokenizer.chat(prompt.system, prompt.user)).ids
-            seeded = SamplingParameters(
-                parameters.temperature,
-                parameters.top_p,
-                parameters.max_tokens,
-                (parameters.seed or 0) + number,
-            )
+            seeded = replace(parameters, seed=(parameters.seed or 0) + number)
             take = found[number]
             batcher.submit(
-                Request(str(number), ids, count, seeded, lambda item, take=take: deliver_to(take, item))  # type: ignore[misc]
+                Request(ids, count, seeded, lambda item, take=take: deliver_to(take, item))  # type: ignore[misc]
             )
         for _ in prompts:
             ended.acquire()

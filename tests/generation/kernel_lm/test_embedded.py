@@ -158,6 +158,22 @@ def test_nothing_is_computed_during_a_pause() -> None:
     with_engine(scenario)
 
 
+def test_an_abort_during_a_pause_is_not_lost() -> None:
+    async def scenario(engine: EmbeddedEngine) -> None:
+        goes = asyncio.ensure_future(
+            drawn(engine, prompt(), 4, "g", max_tokens=8000, temperature=4.0, top_p=1.0)
+        )
+        while not engine.pressure().running:
+            await asyncio.sleep(0)
+        await engine.pause()
+        await engine.abort("g")
+        await asyncio.sleep(0.05)
+        await engine.resume()
+        assert len(await asyncio.wait_for(goes, 10)) < 4
+
+    with_engine(scenario)
+
+
 def test_a_prompt_too_long_is_one_line() -> None:
     async def scenario(engine: EmbeddedEngine) -> None:
         with pytest.raises(PromptError, match="leaves no room in the 8192"):

@@ -65,6 +65,16 @@ class Pressure:
     preemptions: int | None = None
 
 
+def room_left(prompt_tokens: int, context: int) -> int:
+    """Tokens that a sample may have in a model's context. Raises PromptError when the prompt leaves none."""
+    room = context - prompt_tokens
+    if room < 1:
+        raise PromptError(
+            f"the prompt of {prompt_tokens} tokens leaves no room in the {context} of the model"
+        )
+    return room
+
+
 class Engine(ABC):
     """Turns a prompt into ``n`` texts."""
 

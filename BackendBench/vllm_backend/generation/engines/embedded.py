@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -25,9 +26,9 @@ from .base import (
     EngineError,
     Pressure,
     Prompt,
-    PromptError,
     Sample,
     SamplingParameters,
+    room_left,
 )
 from .vllm import VllmEngine
 
@@ -65,10 +66,11 @@ class EmbeddedEngine(Engine):
 
     def __init__(self, settings: EngineSettings, threads: int = 0) -> None:
         self._seed = settings.seed
-        self._threads = threads or min(MOST_THREADS, len(os.sched_getaffinity(0)))
+        self.threads = threads or min(MOST_THREADS, len(os.sched_getaffinity(0)))
         self._tokenizer: Any = None
         self._template = jinja2.Template("")
         self._batcher: batching.Batcher | None = None
+        self._under_way: dict[str, batching.Request] = {}
         self._context = 0
 
     async def start(self) -> None:
@@ -95,7 +97,7 @@ class EmbeddedEngine(Engine):
         ) as error:  # tokenizers and safetensors raise errors of their own for files that are missing
             raise EngineConfigError(f"engine embedded finds no model in {DIRECTORY}: make train") from error
         self._context = decoder.shape.context
-        return batching.Batcher(decoder, self._tokenizer.decode, self._threads)
+        return batching.Batcher(decoder, self._tokenizer.decode, self.threads)
 
     async def sample(
         self, prompt: Prompt, n: int, parameters: SamplingParameters, group: str
@@ -110,42 +112,31 @@ class EmbeddedEngine(Engine):
         def deliver(item: Sample | BaseException | None) -> None:
             loop.call_soon_threadsafe(arrived.put_nowait, item)
 
-        seeded = self._seeded(parameters, group)
-        batcher.submit(batching.Request(group, self._tokens(prompt), n, seeded, deliver))
-        ended = False
+        if parameters.seed is None:
+            parameters = replace(parameters, seed=Random(f"{self._seed}/{group}").getrandbits(31))
+        request = batching.Request(self._tokens(prompt), n, parameters, deliver)
+        self._under_way[group] = request
+        batcher.submit(request)
         try:
             while (item := await arrived.get()) is not None:
                 if isinstance(item, BaseException):
-                    ended = True
                     raise EngineError(f"engine embedded failed: {item}") from item
                 yield item
-            ended = True
         finally:
-            if not ended:  # else the next group of this name would be given up
-                batcher.abort(group)
+            self._under_way.pop(group, None)
+            batcher.abort(request)
 
     def _tokens(self, prompt: Prompt) -> list[int]:
         text = self._template.render(messages=prompt.messages(), add_generation_prompt=True)
         tokens = list(self._tokenizer.encode(text).ids)
-        if len(tokens) >= self._context:
-            raise PromptError(
-                f"the prompt of {len(tokens)} tokens leaves no room in the {self._context} of the model"
-            )
+        room_left(len(tokens), self._context)
         return tokens
-
-    def _seeded(self, parameters: SamplingParameters, group: str) -> SamplingParameters:
-        """A prompt without a seed gets one from the engine's."""
-        if parameters.seed is not None:
-            return parameters
-        return SamplingParameters(
-            parameters.temperature, parameters.top_p, parameters.max_tokens,
-            Random(f"{self._seed}/{group}").getrandbits(31),
-        )  # fmt: skip
 
     async def abort(self, group: str) -> None:
         """Its samples are given up after the step under way."""
-        if self._batcher is not None:
-            self._batcher.abort(group)
+        request = self._under_way.get(group)
+        if self._batcher is not None and request is not None:
+            self._batcher.abort(request)
 
     def pressure(self) -> Pressure:
         """Samples under way and waiting."""

@@ -34,6 +34,7 @@ from .base import (
     PromptError,
     Sample,
     SamplingParameters,
+    room_left,
 )
 from .vllm_errors import StderrTail, advice
 from .vllm_load import EngineLoad
@@ -258,11 +259,7 @@ class VllmEngine(Engine):
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        room = self.max_model_len - prompt_tokens
-        if room < 1:
-            raise PromptError(
-                f"the prompt of {prompt_tokens} tokens leaves no room in the {self.max_model_len} of the model"
-            )
+        room = room_left(prompt_tokens, self.max_model_len)
         return SamplingParams(
             **self.sampling_defaults,
             n=n,

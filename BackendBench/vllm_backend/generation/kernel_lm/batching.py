@@ -34,11 +34,11 @@ Deliver = Callable[[Sample | BaseException | None], None]
 class Request:
     """A group that somebody wants."""
 
-    group: str
     prompt: Sequence[int]
     samples: int
     parameters: SamplingParameters
     deliver: Deliver
+    aborted: bool = False
 
 
 @dataclass
@@ -66,7 +66,6 @@ class Batcher:
         self._device = decoder.embedding.device
         self._waiting: deque[Request] = deque()
         self._running: list[_Running] = []
-        self._aborted: set[str] = set()
         self._closed = self._paused = False
         self._idle = threading.Event()
         self._changed = threading.Condition()
@@ -80,11 +79,9 @@ class Batcher:
             self._waiting.append(request)
             self._changed.notify()
 
-    def abort(self, group: str) -> None:
-        """Do not want it any more; its ``deliver`` gets None after the round under way."""
-        with self._changed:
-            self._aborted.add(group)
-            self._changed.notify()
+    def abort(self, request: Request) -> None:
+        """Do not want it any more; its ``deliver`` gets None before the next round. Nothing happens if it has ended."""
+        request.aborted = True
 
     def pause(self) -> None:
         """Make no round until ``resume``; returns when none is under way."""
@@ -129,7 +126,6 @@ class Batcher:
         """Wait for work; whether to go on."""
         with self._changed:
             while not self._closed and (self._paused or not (self._waiting or self._running)):
-                self._aborted.clear()
                 self._idle.set()
                 self._changed.wait()
             self._idle.clear()
@@ -149,12 +145,11 @@ class Batcher:
 
     def _drop_aborted(self) -> None:
         with self._changed:
-            aborted, self._aborted = self._aborted, set()
-            gone = [request for request in self._waiting if request.group in aborted]
+            gone = [request for request in self._waiting if request.aborted]
             for request in gone:
                 self._waiting.remove(request)
-        gone += [running.request for running in self._running if running.request.group in aborted]
-        self._running = [running for running in self._running if running.request.group not in aborted]
+        gone += [running.request for running in self._running if running.request.aborted]
+        self._running = [running for running in self._running if not running.request.aborted]
         for request in gone:
             request.deliver(None)
 
