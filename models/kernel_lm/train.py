@@ -48,8 +48,6 @@ BATCHES_AHEAD = 8
 LOG_STEPS = 20
 VALIDATION_SHARD = -10_000
 """The first of those that nothing is learned from."""
-VALIDATION_ITEMS = {True: 8, False: 48}
-"""Rows on a GPU, documents without one."""
 
 
 @dataclass
@@ -154,9 +152,7 @@ class Trainer:
         """Until the course is over; says how it went."""
         size, way = self.settings.batch, self.way
         batches = Batches(way, way.items(corpus, recipe), size)
-        unseen = way.batch(
-            list(islice(way.items(corpus, recipe, VALIDATION_SHARD), VALIDATION_ITEMS[self.on_gpu]))
-        )
+        unseen = way.batch(list(islice(way.items(corpus, recipe, VALIDATION_SHARD), way.unseen_items)))
         losses: list[float] = []
         recent = torch.zeros((), device=self.device)
         step, tokens, began, waited = 0, 0, time.monotonic(), 0.0

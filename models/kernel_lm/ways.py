@@ -28,6 +28,9 @@ ANSWER_SHARE = 0.9
 class Way(ABC):
     """Batches of one kind, and the loss of one."""
 
+    unseen_items: int
+    """What the loss on unseen documents is taken of."""
+
     @abstractmethod
     def items(self, corpus: Corpus, recipe: Path, first: int = 0) -> Iterator[Any]:
         """What batches are made of, without end, beginning with shard number ``first``."""
@@ -50,6 +53,8 @@ class Way(ABC):
 
 class OnGpu(Way):
     """bfloat16, flex attention, compiled once: the shapes never change."""
+
+    unseen_items = 8
 
     def __init__(self, model: LanguageModel, device: torch.device, rows: int, length: int) -> None:
         self._model, self._device, self._rows, self._length = model, device, rows, length
@@ -93,6 +98,8 @@ class OnGpu(Way):
 class OnCpu(Way):
     """float32, document by document."""
 
+    unseen_items = 48
+
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
 
@@ -106,19 +113,19 @@ class OnCpu(Way):
 
     def learn(self, batch: list[LaidOut]) -> tuple[Tensor, int]:
         """See Way.learn."""
-        counted = sum(len(one.targets) for one in batch)
         total = torch.zeros(())
-        for one in batch:
-            part = self._of(one) * (len(one.targets) / counted)
+        for part in self._parts(batch):
             part.backward()
             total += part.detach()
         return total, sum(one.tokens.numel() for one in batch)
 
     def loss(self, batch: list[LaidOut]) -> Tensor:
         """See Way.loss."""
-        counted = sum(len(one.targets) for one in batch)
-        return torch.stack([self._of(one) * (len(one.targets) / counted) for one in batch]).sum()
+        return torch.stack(list(self._parts(batch))).sum()
 
-    def _of(self, one: LaidOut) -> Tensor:
-        found: Tensor = self._model(one.tokens, one.positions, one.branches, one.chosen, one.targets)
-        return found
+    def _parts(self, batch: list[LaidOut]) -> Iterator[Tensor]:
+        """What each document adds to the mean loss."""
+        counted = sum(len(one.targets) for one in batch)
+        for one in batch:
+            mean = self._model(one.tokens, one.positions, one.branches, one.chosen, one.targets)
+            yield mean * (len(one.targets) / counted)

@@ -109,10 +109,7 @@ def _engine(config: GenerateConfig) -> tuple[EngineSettings, str | None]:
 
     visible = visible_gpus()
     choice = choose(config, gpus=len(visible), vllm_installed=find_spec("vllm") is not None)
-    chosen = (
-        config.generation_gpus
-        or tuple(gpu.index for gpu in visible)[: 1 if choice.name == "embedded" else None]
-    )
+    chosen = config.generation_gpus or choice.enough_gpus or tuple(gpu.index for gpu in visible)
     wishes = Wishes("cpu", chosen or None, config.tensor_parallel_size or (len(chosen) or None))
     layout = plan(len(visible), [0], wishes, engine_uses_gpu=choice.uses_gpu, engine=choice.name)
     if len(layout.generators) > 1:

@@ -27,6 +27,11 @@ class EngineChoice:
         """Whether it computes on this machine's CPU, and not a little."""
         return self.name == "embedded" and not self.uses_gpu
 
+    @property
+    def enough_gpus(self) -> tuple[int, ...] | None:
+        """What it takes where nothing is said; None: as many as there are for it. The small model needs no second."""
+        return (0,) if self.name == "embedded" and self.uses_gpu else None
+
 
 def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineChoice:
     """The engine for these settings. Raises ConfigError with what is missing and what to do."""
@@ -76,11 +81,10 @@ def _embedded(gpus: int, vllm_installed: bool) -> EngineChoice:
         raise ConfigError(
             "--engine embedded: this installation has no weights of the small model: make train"
         )
-    through = "through vLLM" if gpus and vllm_installed else "on the CPU"
+    uses_gpu = bool(gpus and vllm_installed)
+    through = "through vLLM" if uses_gpu else "on the CPU"
     text = f"engine embedded: the farm's own small language model {through}, 3 million parameters"
-    return EngineChoice(
-        "embedded", bool(gpus and vllm_installed), f"{text} (a larger one: --model NAME, or --endpoint URL)"
-    )
+    return EngineChoice("embedded", uses_gpu, f"{text} (a larger one: --model NAME, or --endpoint URL)")
 
 
 def _automatic(config: EngineConfig) -> EngineName:

@@ -97,10 +97,9 @@ def sandbox_notes(required: bool) -> list[str]:
 
 def lay_out(config: RunConfig, engine: EngineChoice, gpus: Sequence[Gpu]) -> Layout:
     """The layout on this machine. Raises LayoutError."""
-    small = engine.name == "embedded" and engine.uses_gpu  # one GPU is more than it needs
     wishes = Wishes(
         target=None if config.target == "auto" else config.target,
-        generation_gpus=config.generation_gpus or ((0,) if small else None),
+        generation_gpus=config.generation_gpus or engine.enough_gpus,
         tensor_parallel_size=config.tensor_parallel_size,
         evaluation_gpus=config.evaluation_gpus,
         evaluation_workers=config.evaluation_workers,
