@@ -33,6 +33,7 @@ import redis
 from rich.console import Console
 from rich.table import Table
 
+from BackendBench.vllm_backend.evaluation import conditions
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings, WorkerSettings
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.grammar.choices import Choices
@@ -324,7 +325,8 @@ def main() -> None:
     first = next(iter(passes[0]["kernels"].values()))
     document: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]), "target": target,
-        "device": first["device"], "versions": first["versions"], "cores": len(os.sched_getaffinity(0)), "count": given.count,
+        "device": first["device"], "versions": first["versions"], "cores": conditions.available_cores(),
+        "count": given.count,
         "operations": given.operations, "seed": given.seed, "passes": results,
     }  # fmt: skip
     if given.passes > 1:

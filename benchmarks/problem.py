@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import threading
@@ -28,6 +27,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from BackendBench.vllm_backend.evaluation import conditions
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.fleet.devices import visible_gpus
@@ -224,7 +224,8 @@ def summary(
     last = found[-1][1]
     return {
         "benchmark": "problem", "date": time.strftime("%Y-%m-%d"), "command": "python " + " ".join(sys.argv),
-        "device": last.device, "versions": last.versions, "cores": len(os.sched_getaffinity(0)), "target": target, "rows": rows,
+        "device": last.device, "versions": last.versions, "cores": conditions.available_cores(),
+        "target": target, "rows": rows,
         "columns": columns, "dtype": "float32", "warm_seconds": warm, "peak_bytes": peak,
         "candidates": [
             {

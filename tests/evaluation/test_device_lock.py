@@ -164,3 +164,21 @@ def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in
         assert all(task.done() for task in s.tasks.values())
 
     play(scene)
+
+
+def test_what_is_left_behind_keeps_others_from_having_it_alone_and_not_from_sharing():
+    async def scene(made: Scene) -> None:
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await made.arrive("x1")
+        made.lock.leave_until(gone)
+        await made.arrive("s1")
+        await made.leave("x1")
+        assert made.inside == ["s1"]
+        await made.leave("s1")
+        await made.arrive("x2")
+        assert made.inside == []
+        gone.set_result(None)
+        await settle()
+        assert made.inside == ["x2"]
+
+    play(scene)

@@ -118,7 +118,7 @@ def test_a_poisoned_output_holds_nothing_of_an_earlier_answer(laid_out):
 
 def test_calls_of_a_layout_share_no_byte(laid_out):
     layout, buffers, _ = laid_out
-    assert buffers.fits(layout)
+    assert buffers.hold((layout.input_bytes, layout.output_bytes))
     for side in ("inputs", "outputs"):
         places = sorted((p for item in layout.items for p in getattr(item, side)), key=lambda p: p.start)
         ends = [

@@ -11,6 +11,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -110,16 +112,31 @@ def make(size: int, device: torch.device) -> Arena:
     return CpuArena(size) if device.type == "cpu" else CudaArena(size, device)
 
 
-def attach(description: dict[str, Any], descriptors: list[int], device: torch.device) -> torch.Tensor:
-    """In the candidate's process: the shared bytes as a 1-d uint8 tensor on ``device``."""
+@dataclass(frozen=True)
+class Attached:
+    """An arena as the other process sees it."""
+
+    tensor: torch.Tensor
+    """1-d, uint8."""
+    detach: Callable[[], None]
+    """Unmap it; the tensor must not be used afterwards. Memory of a GPU stays taken as long as somebody maps it."""
+
+
+def attach(description: dict[str, Any], descriptors: list[int], device: torch.device) -> Attached:
+    """In the candidate's process: the shared bytes on ``device``."""
     if description["kind"] == "cpu":
         tensor = _map(descriptors[0], description["size"])
         os.close(descriptors[0])
-        return tensor
+        return Attached(tensor, lambda: None)  # the mapping goes with its last view
     from cuda.bindings import driver
 
     torch.zeros(1, device=device)
     handle = driver.CUipcMemHandle()
     handle.reserved = bytes.fromhex(description["handle"])
     pointer = _checked(driver.cuIpcOpenMemHandle(handle, 1))  # 1: lazy peer access, the only flag there is
-    return _device_bytes(int(pointer), description["size"], device)
+
+    def detach() -> None:
+        torch.cuda.synchronize(device)
+        _checked(driver.cuIpcCloseMemHandle(pointer))
+
+    return Attached(_device_bytes(int(pointer), description["size"], device), detach)

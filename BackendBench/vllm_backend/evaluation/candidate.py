@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from . import arena, calls, wire
+from . import arena, calls, launcher_stubs, wire
 from .compute_watch import ComputeWatch
 
 MESSAGE_LIMIT = 3000
@@ -48,7 +48,7 @@ class Harness:
         self._sock = sock
         self._function: Callable[..., Any] | None = None
         self._device = torch.device("cpu")
-        self._arenas: dict[str, torch.Tensor] = {}
+        self._arenas: dict[str, arena.Attached] = {}
         self._flush: torch.Tensor | None = None
         self._sink: torch.Tensor | None = None
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
@@ -111,12 +111,14 @@ class Harness:
     def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         for name, description in request["arenas"].items():
             count = 1 if description["kind"] == "cpu" else 0
+            if name in self._arenas:
+                self._arenas.pop(name).detach()
             self._arenas[name] = arena.attach(description, descriptors[:count], self._device)
             descriptors = descriptors[count:]
         return {}
 
     def _prepare(self, request: dict[str, Any]) -> list[calls.Call]:
-        memory = self._arenas["in"]
+        memory = self._arenas["in"].tensor
         return [
             calls.unpack(item["call"], [calls.view(memory, calls.Place.from_json(p)) for p in item["in"]])
             for item in request["calls"]
@@ -134,7 +136,7 @@ class Harness:
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
                 except BaseException as error:
                     return {"failure": describe(error), "failed_at": index}
-        return {}
+        return {"launchers": launcher_stubs.missed()}
 
     def _untuned(self, turn: int) -> contextlib.AbstractContextManager[None]:
         """While answers are checked nothing is tuned."""
@@ -250,7 +252,7 @@ class Harness:
         same_shape = tuple(tensor.shape) == place.shape
         if not same_shape or calls.dtype_name(tensor.dtype) != place.dtype or tensor.device != self._device:
             return
-        mine = calls.view(self._arenas["out"], place)
+        mine = calls.view(self._arenas["out"].tensor, place)
         if self._device.type == "cpu" and tensor.is_contiguous() and type(tensor) is torch.Tensor:
             # On one thread: torch's pool and Numba's would fight for the cores, and the copy must cost both sides
             # of a timing the same.
@@ -259,7 +261,7 @@ class Harness:
             mine.copy_(tensor)
 
     def _describe(self, tensor: torch.Tensor) -> dict[str, Any]:
-        memory = self._arenas["in"]
+        memory = self._arenas["in"].tensor
         start, end = _memory(tensor)
         inputs = memory.data_ptr()
         alias = start < inputs + memory.numel() and end > inputs and end > start

@@ -18,6 +18,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def gpu_bytes(device: torch.device) -> int:
+    """A GPU's whole memory; 0 for a processor."""
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
+
+
 @functools.cache
 def device_name(device: torch.device) -> str:
     """``NVIDIA H200`` or the processor's model name."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 
 class DeviceLock:
@@ -22,6 +22,7 @@ class DeviceLock:
         self._waiting = 0
         self.exclusive_seconds = 0.0
         """Time spent in exclusive use so far."""
+        self._leaving: set[asyncio.Future[None]] = set()
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
@@ -54,4 +55,20 @@ class DeviceLock:
             self.exclusive_seconds += time.monotonic() - started
             async with self._condition:
                 self._exclusive = False
+                self._condition.notify_all()
+
+    def leave_until(self, gone: Awaitable[None]) -> None:
+        """Whoever has the device alone says what of him is still there when he leaves: others may share the device
+        with it, nobody has it alone before ``gone``."""
+        self._sharing += 1
+        leaving = asyncio.ensure_future(self._left(gone))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _left(self, gone: Awaitable[None]) -> None:
+        try:
+            await gone
+        finally:
+            async with self._condition:
+                self._sharing -= 1
                 self._condition.notify_all()

@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -25,11 +24,24 @@ from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
-from ..state.verdict import Verdict, WorkloadTiming
-from . import case_plan, conditions, interval, leftovers, outputs, reference_pool, roofline, sandbox
+from ..state.verdict import Verdict
+from . import (
+    capacity,
+    case_plan,
+    conditions,
+    eager,
+    interval,
+    launcher_stubs,
+    leftovers,
+    outputs,
+    reference_pool,
+    roofline,
+    sandbox,
+)  # fmt: skip
 from .bench import Bench
 from .case_plan import Chunk
 from .device_lock import DeviceLock
+from .eager import EagerSide
 from .failure import CandidateFailed, Failure, InfrastructureFault
 from .reference_pool import Prepared, ReferencePool
 from .screen import screen
@@ -37,6 +49,7 @@ from .session import Session
 from .settings import JudgeSettings
 from .shared_calls import Buffers
 from .timing_stage import Lane, TimingStage
+from .trial import Trial, Where, verdict
 from .warm_pool import WarmPool
 
 DOUBTFUL = {
@@ -49,48 +62,15 @@ DEVICE_SUSPECT = {
     ErrorType.CRASH,
 }  # fmt: skip
 """Failures that a lost device causes as well; after one of them the judge asks the device itself."""
-CORES_KEPT = 2
-"""For the judge itself and for the process that is timed: compilers must not make them wait."""
-MOST_ON_CPU = 4
-"""On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
+TIMING_PLACES = 3
+"""Candidates that hold memory for a timing: one is timed, two are ready when it is done."""
 WARM_UP_OPERATION = "softmax"
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
-FIRST_CASES_SECONDS = 6.0
+FIRST_CASES_SECONDS = 4.0
 """On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
 from timing, so this limit is short."""
-
-
-@dataclass
-class _Trial:
-    """What is known of a candidate so far."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    passed: int = 0
-    total: int = 0
-    label: str = ""
-    conditions: dict[str, str] = field(default_factory=dict)
-    """Read while it was timed."""
-    ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def stage(self, name: str) -> AsyncIterator[None]:
-        """Book the wall time of a stage."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.book(name, time.monotonic() - started)
-
-    def book(self, name: str, seconds: float) -> None:
-        """Add to the time of a stage."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-
-def _concurrency(target: str, cores: int) -> int:
-    """Candidates in flight."""
-    return max(2, cores - CORES_KEPT) if target == "cuda" else min(cores, MOST_ON_CPU)
 
 
 def _operation(name: str, source: str) -> Operation:
@@ -103,20 +83,23 @@ class Judge:
     def __init__(self, settings: JudgeSettings) -> None:
         self.settings = settings
         self.threads = settings.threads or conditions.available_cores()
-        self.concurrency = settings.concurrency or _concurrency(settings.target, conditions.available_cores())
         self.device = (
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
+        compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
+        flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
+        self.concurrency = settings.concurrency or flying
+        self._compilers = asyncio.Semaphore(compiling)
+        self._timing_places = asyncio.Semaphore(TIMING_PLACES)
         self._lock = DeviceLock()
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
-        self._pool = WarmPool(settings, self.threads, spares=max(2, self.concurrency // 2))
+        self._pool = WarmPool(settings, self.threads, spares)
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
         self._lost = False
-        self._eager: Session | None = None
-        self._eager_operation = ("", "")
+        self._eager = EagerSide(self._pool, self.device, settings.timing_seconds)
 
     async def start(self) -> None:
         """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
@@ -153,7 +136,7 @@ class Judge:
 
     async def evaluate(self, task: EvaluationTask, operation_source: str = "") -> Verdict:
         """The verdict for one candidate. Raises InfrastructureFault."""
-        trial = _Trial()
+        trial = Trial()
         try:
             failure = await self._try_twice(task, operation_source, trial)
         except CandidateFailed as error:
@@ -161,7 +144,7 @@ class Judge:
         if failure is not None and failure.error_type in DEVICE_SUSPECT and not self._device_answers():
             self._lost = True
             raise InfrastructureFault("the device does not answer any more")
-        return self._verdict(task, trial, failure)
+        return verdict(task, trial, failure, Where(self.device, self.threads, self.ceilings))
 
     def _device_answers(self) -> bool:
         """Whether the judge itself can still compute there: what a candidate says of a lost device proves nothing."""
@@ -173,7 +156,7 @@ class Judge:
         except RuntimeError:
             return False
 
-    async def _try_twice(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
+    async def _try_twice(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         try:
             return await self._try(task, source, trial)
         except CandidateFailed as error:
@@ -182,7 +165,7 @@ class Judge:
         trial.passed, trial.ratios = 0, []
         return await self._try(task, source, trial)
 
-    async def _try(self, task: EvaluationTask, source: str, trial: _Trial) -> Failure | None:
+    async def _try(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         operation = await asyncio.to_thread(_operation, task.operation, source)  # a first look-up may trace
         async with trial.stage("screen"):
             refused = screen(task.code, operation.entry, self.settings.allow_library_calls)
@@ -200,14 +183,14 @@ class Judge:
         return None
 
     async def _examine(
-        self, task: EvaluationTask, prepared: Prepared, trial: _Trial, confirm: bool = False
+        self, task: EvaluationTask, prepared: Prepared, trial: Trial, confirm: bool = False
     ) -> None:
         """Correctness and timing in one fresh process. Raises CandidateFailed."""
         async with self._huge if prepared.huge else nullcontext():
             await self._examine_alone(task, prepared, trial, "confirm_" if confirm else "")
 
     async def _examine_alone(
-        self, task: EvaluationTask, prepared: Prepared, trial: _Trial, prefix: str
+        self, task: EvaluationTask, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
         async with trial.stage(prefix + "spawn"):
             session = await self._pool.session()
@@ -215,7 +198,7 @@ class Judge:
             torch.cuda.empty_cache()  # arenas are no memory of torch's
         buffers = Buffers(*prepared.plan.room, self.device)
         try:
-            async with self._compiling(), trial.stage(prefix + "compile"):
+            async with self._compiling(trial, prefix):
                 await self._load(session, buffers, task, prepared.operation)
             await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
             await leftovers.refuse(session.pid)
@@ -227,13 +210,13 @@ class Judge:
             buffers.close()
 
     @asynccontextmanager
-    async def _compiling(self) -> AsyncIterator[None]:
-        """On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
-        if self.settings.target == "cuda":
-            yield
-            return
-        async with self._lock.shared():
-            yield
+    async def _compiling(self, trial: Trial, prefix: str) -> AsyncIterator[None]:
+        """A core to compile on. On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
+        asked = time.monotonic()
+        async with self._compilers if self.settings.target == "cuda" else self._lock.shared():
+            trial.book(prefix + "wait", time.monotonic() - asked)
+            async with trial.stage(prefix + "compile"):
+                yield
 
     async def _load(
         self, session: Session, buffers: Buffers, task: EvaluationTask, operation: Operation
@@ -250,7 +233,7 @@ class Judge:
         buffers: Buffers,
         task: EvaluationTask,
         prepared: Prepared,
-        trial: _Trial,
+        trial: Trial,
         prefix: str,
     ) -> None:
         """A few cases at a time, then (compiled only) the workloads: most wrong kernels fail early, and what they never
@@ -265,11 +248,12 @@ class Judge:
         passed, compiling = 0, self.settings.compile_seconds
         for step, timed in steps:
             if task.dsl == "triton":
-                started = time.monotonic()
-                async with trial.stage(prefix + "compile"):
+                asked = time.monotonic()
+                async with self._compiling(trial, prefix):
+                    started = time.monotonic()
                     await self._compile(session, step, timed, compiling)
-                spent = time.monotonic() - started
-                compiling, deadline = max(0.1, compiling - spent), deadline + spent
+                compiling = max(0.1, compiling - (time.monotonic() - started))
+                deadline += time.monotonic() - asked
             if not step:
                 continue
             waited = time.monotonic()
@@ -310,13 +294,14 @@ class Judge:
         for request, names in requests:
             session.case_names = names
             try:
-                await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
+                reply = await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
+                self._pool.want_launchers(launcher_stubs.told(reply.get("launchers")))
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
 
     async def _check(
-        self, session: Session, buffers: Buffers, prepared: Prepared, chunk: Chunk, deadline: float, trial: _Trial,
+        self, session: Session, buffers: Buffers, prepared: Prepared, chunk: Chunk, deadline: float, trial: Trial,
         passed: int,
     ) -> None:  # fmt: skip
         session.stage = "the correctness cases"
@@ -339,7 +324,7 @@ class Judge:
         await asyncio.sleep(0)  # let the other candidates' replies in
         session.case_names = ()
 
-    def _note_library_calls(self, reply: dict[str, object], trial: _Trial) -> None:
+    def _note_library_calls(self, reply: dict[str, object], trial: Trial) -> None:
         computed = reply.get("computed")
         if not isinstance(computed, list) or not computed:
             return
@@ -350,40 +335,45 @@ class Judge:
         trial.label = "library_call"
 
     async def _time(
-        self, session: Session, attached: Buffers, prepared: Prepared, trial: _Trial, prefix: str
+        self, session: Session, attached: Buffers, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
-        buffers: list[Buffers] = []
+        room, mine = prepared.bench_room, attached
         waited = time.monotonic()
         try:
-            async with self._lock.exclusive(), self._gate.exclusive(), trial.stage(prefix + "timing"):
-                trial.book(prefix + "wait", time.monotonic() - waited)
-                eager = await self._eager_session(prepared.operation)
-                room = prepared.bench_room
-                for lane in (eager,) if attached.room == room else (eager, session):
-                    buffers.append(Buffers(*room, self.device))
-                    arenas, descriptors = buffers[-1].export()
-                    await lane.request("attach", self.settings.timing_seconds, descriptors, arenas=arenas)
-                mine = buffers[1] if len(buffers) > 1 else attached
-                stage = TimingStage(
-                    Lane(eager, buffers[0]), Lane(session, mine), prepared.operation, self._rng,
-                    self.settings.timing_seconds,
-                )  # fmt: skip
-                stage.forbidden = prepared.packets
-                stage.note = partial(self._note_library_calls, trial=trial)
-                try:
-                    await self._measure(stage, prepared, trial, fixed=bool(prefix))
-                    trial.conditions.update(conditions.now(self.device, self.threads))
-                finally:
-                    session.kill()  # nothing of it may run when the next one is timed
-                    await session.gone()
+            async with self._timing_places:
+                if not attached.hold(room):
+                    limit = self.settings.timing_seconds
+                    mine = await eager.attached(session, room, self.device, limit)
+                async with self._lock.exclusive(), self._gate.exclusive():
+                    trial.book(prefix + "wait", time.monotonic() - waited)
+                    async with trial.stage(prefix + "timing"):
+                        await self._time_alone(Lane(session, mine), prepared, trial, fixed=bool(prefix))
+        finally:
+            session.kill()
+            await session.gone()
+            if mine is not attached:
+                mine.close()
+
+    async def _time_alone(self, lane: Lane, prepared: Prepared, trial: Trial, fixed: bool) -> None:
+        """Nothing of the candidate may run when the next one is timed."""
+        try:
+            stage = TimingStage(
+                await self._eager.lane(prepared.operation, prepared.bench_room), lane, prepared.operation,
+                self._rng, self.settings.timing_seconds,
+            )  # fmt: skip
+            stage.forbidden = prepared.packets
+            stage.note = partial(self._note_library_calls, trial=trial)
+            await self._measure(stage, prepared, trial, fixed)
+            trial.conditions.update(conditions.now(self.device, self.threads))
+            await self._eager.release()
         except InfrastructureFault:
-            self._drop_eager()
+            self._eager.drop()
             raise
         finally:
-            for one in buffers:
-                one.close()
+            lane.session.kill()
+            self._lock.leave_until(lane.session.gone())
 
-    async def _measure(self, stage: TimingStage, prepared: Prepared, trial: _Trial, fixed: bool) -> None:
+    async def _measure(self, stage: TimingStage, prepared: Prepared, trial: Trial, fixed: bool) -> None:
         quick = self.settings.timing == "quick"
         pairs = (
             interval.CONFIRM_PAIRS[self.settings.target] if fixed else interval.MIN_PAIRS if quick else None
@@ -397,46 +387,3 @@ class Judge:
         if fixed:
             same = await stage.repeatable(prepared.benches[0])
             trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
-
-    async def _eager_session(self, operation: Operation) -> Session:
-        """The trusted process that runs eager; kept from candidate to candidate, made anew when it fails."""
-        if self._eager is None:
-            self._eager = await self._pool.session()
-            self._eager.trusted = True
-            self._eager_operation = ("", "")
-        if self._eager_operation != (operation.name, operation.source):
-            await self._eager.request(
-                "load_reference", 60.0, operation=operation.name, source=operation.source,
-                overload=operation.overload,
-            )  # fmt: skip
-            self._eager_operation = (operation.name, operation.source)
-        return self._eager
-
-    def _drop_eager(self) -> None:
-        if self._eager is not None:
-            self._eager.kill()
-            self._eager = None
-
-    def _verdict(self, task: EvaluationTask, trial: _Trial, failure: Failure | None) -> Verdict:
-        speedup, low, high = (0.0, 0.0, 0.0)
-        if failure is None and trial.ratios:
-            speedup, low, high = interval.combine([r for _, r in trial.ratios])
-        return Verdict(
-            task_id=task.id, run=task.run, operation=task.operation, hash=task.hash,
-            correct=failure is None, speedup=speedup, speedup_low=low, speedup_high=high,
-            error_type=failure.error_type if failure else None,
-            error=failure.message if failure else "", failing_case=failure.case if failure else "",
-            label=trial.label, cases_passed=trial.passed, cases_total=trial.total,
-            timings=tuple(self._timing(b, r) for b, r in trial.ratios) if failure is None else (),
-            stage_seconds={k: round(v, 6) for k, v in trial.seconds.items()},
-            device=conditions.device_name(self.device), versions=conditions.versions(),
-            conditions=trial.conditions or conditions.now(self.device, self.threads), timestamp=time.time(),
-        )  # fmt: skip
-
-    def _timing(self, bench: Bench, ratio: interval.Ratio) -> WorkloadTiming:
-        achieved = roofline.achieved(bench.workload, ratio.candidate_us, self.ceilings)
-        return WorkloadTiming(
-            workload=bench.workload.name, eager_us=ratio.eager_us, candidate_us=ratio.candidate_us,
-            speedup=ratio.speedup, speedup_low=ratio.low, speedup_high=ratio.high, samples=ratio.pairs,
-            gbps=achieved.gbps, tflops=achieved.tflops, roofline_fraction=achieved.fraction,
-        )  # fmt: skip

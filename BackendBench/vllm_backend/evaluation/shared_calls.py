@@ -79,12 +79,9 @@ class Buffers:
         (first, a), (second, b) = self.inputs.export(), self.outputs.export()
         return {"in": first, "out": second}, [*a, *b]
 
-    def fits(self, layout: Layout) -> bool:
-        """Whether a layout has room."""
-        return (
-            self.inputs.tensor.numel() >= layout.input_bytes
-            and self.outputs.tensor.numel() >= layout.output_bytes
-        )
+    def hold(self, room: tuple[int, int]) -> bool:
+        """Whether these have that room."""
+        return self.room[0] >= room[0] and self.room[1] >= room[1]
 
     def write(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> None:
         """Copy pristine inputs to their places."""

@@ -2,7 +2,8 @@
 shared driver stub.
 
 - Compiling is work for a core, launching is work for the GPU; a candidate compiles while another one is timed.
-- ``launches_suppressed`` turns every launch into ``warmup`` and builds the launcher too, a C compilation of its own.
+- ``launches_suppressed`` turns every launch into ``warmup`` and builds the launcher too, a C compilation of its own
+  where nobody needed its like before (launcher_stubs.py).
 - Tuning takes a tenth of a second for each configuration and new shape. The correctness cases do without: there the
   configurations take turns (``tuning_suspended``), so that every one is checked. A timing tunes for real.
 """
@@ -67,20 +68,29 @@ def tuning_suspended(turn: int) -> Iterator[None]:
 def warm() -> None:
     """Do in the warm server what each first compile would do again, without touching a GPU.
 
-    - Build and load Triton's driver stub (about 1 s of gcc).
+    - Build and load Triton's driver stub (0.4-1 s of gcc); from now on stubs are shared (launcher_stubs.py).
     - Compile one kernel: hashing Triton itself and setting up LLVM take 0.8 s of a first compile, 0.1 s of a later one.
     The cache for it is a throw-away folder: what candidates inherit is memory.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="backendbench-warm-") as folder,
-        _environment("TRITON_CACHE_DIR", folder),
-    ):
+    with own_cache():
         from triton.backends.nvidia.driver import CudaUtils
 
+        from . import launcher_stubs
         from .warm_kernel import compile_once
 
+        launcher_stubs.install()
         CudaUtils()
         compile_once(_capability())
+
+
+@contextlib.contextmanager
+def own_cache(folder: str = "") -> Iterator[None]:
+    """Within this context Triton's cache is ``folder``, or a throw-away one."""
+    with contextlib.ExitStack() as stack:
+        if not folder:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="backendbench-warm-"))
+        stack.enter_context(_environment("TRITON_CACHE_DIR", folder))
+        yield
 
 
 @contextlib.contextmanager

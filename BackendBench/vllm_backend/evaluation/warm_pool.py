@@ -15,9 +15,10 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from . import wire
+from . import launcher_stubs, wire
 from .failure import CandidateFailed, InfrastructureFault
 from .gpu_devices import device_files
 from .sandbox import SandboxSpec, probe
@@ -31,6 +32,9 @@ SETUP_SECONDS = 60.0
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TRITON_LIBCUDA_PATH", "LANG")
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 
+
+MOST_LAUNCHERS = 256
+"""Each takes 50 kB of every candidate's memory and 0.4 s of one core once; kernels of one farm need a few dozen."""
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -57,6 +61,8 @@ class WarmPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._fault: InfrastructureFault | None = None
         self._closing = False
+        self._launchers: set[launcher_stubs.Signature] = set()
+        """That have been asked for."""
         self.context_seconds: list[float] = []
         """How long each set-up took."""
 
@@ -79,7 +85,18 @@ class WarmPool:
         except (asyncio.TimeoutError, wire.WireError) as error:
             raise InfrastructureFault(f"the warm server did not start: {error or 'timeout'}") from None
         self._spawn_task(self._listen())
+        if self._settings.target == "cuda":
+            self.want_launchers(launcher_stubs.COMMON)
         self._top_up()
+
+    def want_launchers(self, signatures: Sequence[launcher_stubs.Signature]) -> None:
+        """Have the launchers made that nobody asked for yet; candidates forked later have them."""
+        for signature in signatures:
+            if signature in self._launchers or len(self._launchers) >= MOST_LAUNCHERS:
+                continue
+            self._launchers.add(signature)
+            with contextlib.suppress(OSError):  # a full or broken channel shows itself elsewhere
+                self._control.send(wire.encode({"do": "launcher", "signature": list(signature)}))
 
     async def session(self) -> Session:
         """A fresh process, set up, for one candidate. Raises InfrastructureFault."""

@@ -4,6 +4,8 @@
 - It is single-threaded and runs no candidate code itself.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
   and ``exited`` with the wait status. It ends when the judge hangs up, and kills every child then.
+- ``launcher`` has it make one of Triton's launchers (launcher_stubs.py): a child of its own compiles it into a folder
+  that no candidate sees, the server loads it from there.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import os
 import select
 import signal
 import socket
+import tempfile
+from collections import deque
 from typing import Any
 
 from . import wire
@@ -60,6 +64,60 @@ def warm_numba() -> None:
     first(np.zeros(4, np.float32), np.zeros(4, np.float32))
 
 
+class LauncherMaker:
+    """Makes Triton's launchers one after the other, beside the server's other work."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="backendbench-launchers-")
+        self._waiting: deque[list[str]] = deque()
+        self._making: list[str] = []
+        self._pid = 0
+        self.pidfd = -1
+        """Becomes readable when the compiling child is done; -1: there is none."""
+
+    def want(self, signature: list[str]) -> None:
+        """A launcher for these arguments, some time."""
+        self._waiting.append(signature)
+
+    def begin(self) -> bool:
+        """Start on the next one; whether a child has been started."""
+        if self.pidfd >= 0 or not self._waiting:
+            return False
+        self._making = self._waiting.popleft()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os._exit(self._built())
+        self.pidfd = os.pidfd_open(self._pid)
+        return True
+
+    def finish(self) -> None:
+        """The child is done: load what it made. Where it failed, candidates go on compiling this one themselves."""
+        _, status = os.waitpid(self._pid, 0)
+        os.close(self.pidfd)
+        self.pidfd = -1
+        if status == 0:
+            self._built()
+
+    def close(self) -> None:
+        """Stop."""
+        if self.pidfd >= 0:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+        self._folder.cleanup()
+
+    def _built(self) -> int:
+        """Make it or load what was made; 0, or 1 where that failed."""
+        from .launcher_stubs import install
+        from .triton_support import own_cache
+
+        try:
+            with own_cache(self._folder.name):
+                install().build(self._making)
+        except Exception:
+            return 1
+        return 0
+
+
 class WarmServer:
     """Event loop of the warm server."""
 
@@ -70,6 +128,7 @@ class WarmServer:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._tokens: dict[int, str] = {}
+        self._launchers = LauncherMaker()
 
     def serve(self) -> None:
         """Until the judge hangs up."""
@@ -78,20 +137,27 @@ class WarmServer:
                 for descriptor, _ in self._poll.poll():
                     if descriptor == self._control.fileno():
                         self._handle(*wire.receive(self._control))
+                    elif descriptor == self._launchers.pidfd:
+                        self._poll.unregister(descriptor)
+                        self._launchers.finish()
                     else:
                         self._reap(self._tokens[descriptor])
+                if self._launchers.begin():
+                    self._poll.register(self._launchers.pidfd, select.POLLIN)
         except wire.WireClosed:
             pass
         finally:
             for child in self._children.values():
                 kill_tree(child)
+            self._launchers.close()
 
     def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        token = request["token"]
-        if request["do"] == "spawn":
-            self._spawn(token, descriptors[0])
-        elif request["do"] == "kill" and token in self._children:
-            kill_tree(self._children[token])
+        if request["do"] == "launcher":
+            self._launchers.want(request["signature"])
+        elif request["do"] == "spawn":
+            self._spawn(request["token"], descriptors[0])
+        elif request["do"] == "kill" and request["token"] in self._children:
+            kill_tree(self._children[request["token"]])
 
     def _spawn(self, token: str, descriptor: int) -> None:
         try:
@@ -113,6 +179,8 @@ class WarmServer:
         self._control.close()
         for child in self._children.values():
             os.close(child.pidfd)
+        if self._launchers.pidfd >= 0:
+            os.close(self._launchers.pidfd)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         output = os.memfd_create("output")  # counted as its memory, never read, and its length is a symptom

@@ -1,0 +1,27 @@
+"""How many candidates a judge has in hand at a time. Pure arithmetic."""
+
+from __future__ import annotations
+
+CORES_KEPT = 2
+"""For the judge itself and for the process that is timed: compilers must not make them wait."""
+WAITING = 8
+"""Candidates beyond those that compile: somebody always waits for the GPU while others compile."""
+CONTEXT_BYTES = 640 << 20
+CONTEXT_SHARE = 0.4
+"""What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
+MOST_ON_CPU = 4
+"""On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
+
+
+def compilers(target: str, cores: int) -> int:
+    """Candidates that load and compile at a time."""
+    return max(2, cores - CORES_KEPT) if target == "cuda" else min(cores, MOST_ON_CPU)
+
+
+def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]:
+    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context."""
+    if target != "cuda":
+        return at_compilers, max(2, at_compilers // 2)
+    contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
+    flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
+    return flying, max(2, min(flying // 3, contexts - flying))

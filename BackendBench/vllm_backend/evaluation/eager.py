@@ -1,0 +1,83 @@
+"""Eager's side of every timing: one trusted process and its memory, kept from candidate to candidate.
+
+Making a process, its arenas and their mapping takes longer than timing a small workload; so they are kept and made
+anew only when something failed, or when the next candidate needs more room.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..operations.operation import Operation
+from .session import Session
+from .shared_calls import Buffers
+from .timing_stage import Lane
+from .warm_pool import WarmPool
+
+LOAD_SECONDS = 60.0
+KEPT_BYTES = 2 << 30
+"""Larger memory is given back after the candidate that needed it."""
+
+
+async def attached(session: Session, room: tuple[int, int], device: torch.device, limit: float) -> Buffers:
+    """Arenas of this room, (bytes of inputs, of outputs), mapped by the session's process instead of those before."""
+    buffers = Buffers(*room, device)
+    try:
+        arenas, descriptors = buffers.export()
+        await session.request("attach", limit, descriptors, arenas=arenas)
+    except BaseException:
+        buffers.close()
+        raise
+    return buffers
+
+
+class EagerSide:
+    """See the module's docstring. Used by one timing at a time."""
+
+    def __init__(self, pool: WarmPool, device: torch.device, limit: float) -> None:
+        self._pool, self._device, self._limit = pool, device, limit
+        self._session: Session | None = None
+        self._buffers: Buffers | None = None
+        self._loaded = ("", "")
+        """Name and source of the operation."""
+
+    async def lane(self, operation: Operation, room: tuple[int, int]) -> Lane:
+        """Eager of ``operation`` with at least this room. Raises InfrastructureFault."""
+        session = await self._running(operation)
+        if self._buffers is None or not self._buffers.hold(room):
+            await self._replace(session, room)
+        assert self._buffers is not None
+        return Lane(session, self._buffers)
+
+    async def release(self) -> None:
+        """Give memory back that not many need. Raises InfrastructureFault."""
+        if self._session is not None and self._buffers is not None and sum(self._buffers.room) > KEPT_BYTES:
+            await self._replace(self._session, (0, 0))
+
+    def drop(self) -> None:
+        """End the process, because something failed; the next timing makes another."""
+        if self._session is not None:
+            self._session.kill()
+        if self._buffers is not None:
+            self._buffers.close()
+        self._session = self._buffers = None
+
+    async def _running(self, operation: Operation) -> Session:
+        if self._session is None:
+            self._session = await self._pool.session()
+            self._session.trusted = True
+            self._loaded = ("", "")
+        if self._loaded != (operation.name, operation.source):
+            await self._session.request(
+                "load_reference", LOAD_SECONDS, operation=operation.name, source=operation.source,
+                overload=operation.overload,
+            )  # fmt: skip
+            self._loaded = (operation.name, operation.source)
+        return self._session
+
+    async def _replace(self, session: Session, room: tuple[int, int]) -> None:
+        """The old memory is freed after its user has unmapped it: the other way round is undefined on a GPU."""
+        old = self._buffers
+        self._buffers = await attached(session, room, self._device, self._limit)
+        if old is not None:
+            old.close()

@@ -1,0 +1,78 @@
+"""What is known of a candidate while it is judged, and the verdict that comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from ..state.task import EvaluationTask
+from ..state.verdict import Verdict, WorkloadTiming
+from . import conditions, interval, roofline
+from .bench import Bench
+from .failure import Failure
+
+
+@dataclass(frozen=True)
+class Where:
+    """What it is judged on."""
+
+    device: torch.device
+    threads: int
+    ceilings: roofline.Ceilings
+
+
+@dataclass
+class Trial:
+    """What is known of a candidate so far."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    passed: int = 0
+    total: int = 0
+    label: str = ""
+    conditions: dict[str, str] = field(default_factory=dict)
+    """Read while it was timed."""
+    ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def stage(self, name: str) -> AsyncIterator[None]:
+        """Book the wall time of a stage."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.book(name, time.monotonic() - started)
+
+    def book(self, name: str, seconds: float) -> None:
+        """Add to the time of a stage."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def verdict(task: EvaluationTask, trial: Trial, failure: Failure | None, found: Where) -> Verdict:
+    """What is recorded of a candidate."""
+    speedup, low, high = (0.0, 0.0, 0.0)
+    if failure is None and trial.ratios:
+        speedup, low, high = interval.combine([r for _, r in trial.ratios])
+    return Verdict(
+        task_id=task.id, run=task.run, operation=task.operation, hash=task.hash,
+        correct=failure is None, speedup=speedup, speedup_low=low, speedup_high=high,
+        error_type=failure.error_type if failure else None,
+        error=failure.message if failure else "", failing_case=failure.case if failure else "",
+        label=trial.label, cases_passed=trial.passed, cases_total=trial.total,
+        timings=tuple(_timing(b, r, found) for b, r in trial.ratios) if failure is None else (),
+        stage_seconds={k: round(v, 6) for k, v in trial.seconds.items()},
+        device=conditions.device_name(found.device), versions=conditions.versions(),
+        conditions=trial.conditions or conditions.now(found.device, found.threads), timestamp=time.time(),
+    )  # fmt: skip
+
+
+def _timing(bench: Bench, ratio: interval.Ratio, found: Where) -> WorkloadTiming:
+    achieved = roofline.achieved(bench.workload, ratio.candidate_us, found.ceilings)
+    return WorkloadTiming(
+        workload=bench.workload.name, eager_us=ratio.eager_us, candidate_us=ratio.candidate_us,
+        speedup=ratio.speedup, speedup_low=ratio.low, speedup_high=ratio.high, samples=ratio.pairs,
+        gbps=achieved.gbps, tflops=achieved.tflops, roofline_fraction=achieved.fraction,
+    )  # fmt: skip

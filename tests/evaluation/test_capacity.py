@@ -1,0 +1,38 @@
+"""How many candidates a judge has in hand."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from BackendBench.vllm_backend.evaluation.capacity import (
+    CONTEXT_BYTES,
+    CONTEXT_SHARE,
+    WAITING,
+    compilers,
+    in_flight,
+)
+
+
+def test_an_h100_with_sixteen_cores():
+    assert compilers("cuda", 16) == 14
+    flying, spares = in_flight("cuda", 14, 80 << 30)
+    assert flying == 14 + WAITING
+    assert spares == flying // 3
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 64])
+def test_a_processor_has_at_most_four_in_hand(cores: int):
+    at = compilers("cpu", cores)
+    assert at == min(cores, 4)
+    assert in_flight("cpu", at, 0) == (at, 2)
+
+
+@given(st.integers(1, 256), st.integers(6 << 30, 200 << 30))
+def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int):
+    flying, spares = in_flight("cuda", compilers("cuda", cores), memory)
+    assert flying >= 2
+    assert spares >= 2
+    contexts = flying + spares
+    assert contexts * CONTEXT_BYTES <= CONTEXT_SHARE * memory or contexts <= 5
