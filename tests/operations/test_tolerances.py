@@ -9,7 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from BackendBench.vllm_backend.operations.tolerances import Agreement, compare
+from BackendBench.vllm_backend.operations import catalog
+from BackendBench.vllm_backend.operations.operation import Call
+from BackendBench.vllm_backend.operations.reference64 import Reference, by_formula
+from BackendBench.vllm_backend.operations.tolerances import Agreement, compare, compare_outputs
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2)
 COMPLEX = (torch.complex64, torch.complex128)
@@ -147,3 +150,39 @@ def test_a_larger_scale_never_refuses_more(scale, error):
     tight = compare(output, eager, eager.double())
     wide = compare(output, eager, eager.double(), scale=scale)
     assert wide.excess <= tight.excess or wide.excess == pytest.approx(tight.excess)
+
+
+def rms_norm_of_a_row_with_infinity() -> tuple[torch.Tensor, torch.Tensor]:
+    """The row, and what a fused kernel on a GPU answers: a mean by updates makes every element NaN."""
+    row = torch.tensor([[1.0, math.inf, -2.0, 0.5]])
+    return row, torch.full_like(row, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("produced", "agrees"),
+    [
+        ([0.0, math.nan, 0.0, 0.0], True),
+        ([math.nan] * 4, True),
+        ([0.0, math.nan, math.nan, 0.0], True),
+        ([1.0, math.nan, 0.0, 0.0], False),
+        ([0.0, 0.0, 0.0, 0.0], False),
+    ],
+)
+def test_where_eager_drags_a_row_into_nan_the_formula_may_stand(produced, agrees):
+    _, fused = rms_norm_of_a_row_with_infinity()
+    formula = torch.tensor([[0.0, math.nan, 0.0, 0.0]], dtype=torch.float64)
+    reference = Reference([fused.double()], [None], 4, formula=[formula])
+    operation = catalog.resolve("rms_norm")
+    found = compare_outputs(operation, [torch.tensor([produced])], [fused], reference)
+    assert found.agrees is agrees
+
+
+def test_the_formula_is_asked_for_inputs_that_are_not_finite_alone():
+    row, _ = rms_norm_of_a_row_with_infinity()
+    operation = catalog.resolve("rms_norm")
+    wide = row.double()
+    (found,) = by_formula(operation, Call((wide, [4]), {}), [wide]) or [None]
+    assert found is not None
+    assert found[0, 0] == 0
+    assert found[0, 1].isnan()
+    assert by_formula(operation, Call((torch.ones(1, 4).double(), [4]), {}), [wide]) is None

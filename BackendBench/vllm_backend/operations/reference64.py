@@ -52,6 +52,9 @@ class Reference:
     """Largest finite magnitude among the inputs; float64 answers 0 where it loses less than a rounding of it."""
     product: bool = False
     """A matrix product, which GPUs offer in less than float32."""
+    formula: list[torch.Tensor] | None = None
+    """What a processor answers in float64, on the outputs' device; only for inputs that are not all finite, on a GPU.
+    There a fused kernel may fill a whole row with NaN (a mean by updates: inf - inf) where the formula does not."""
     prepared: dict[int, Any] = field(default_factory=dict, repr=False)
     """Limits made by tolerances.py on first use, by output."""
 
@@ -74,10 +77,31 @@ def float64_call(operation: Operation, call: Call) -> Reference:
             if outputs is None:
                 return Reference(None, [], terms, product=product)
             outputs = [o.detach().clone() for o in outputs]
-            return Reference(outputs, _responses(operation, wide, outputs), terms, _scale(wide), product)
+            formula = by_formula(operation, wide, outputs) if outputs and outputs[0].is_cuda else None
+            return Reference(
+                outputs, _responses(operation, wide, outputs), terms, _scale(wide), product, formula
+            )
     except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
         log.debug("%s has no float64 reference here: %s", operation.name, error)
         return Reference(None, [], terms, product=product)
+
+
+def by_formula(
+    operation: Operation, wide: Call, outputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor] | None:
+    """See ``Reference.formula``; None where all inputs are finite or a processor cannot say."""
+    inputs = [t for t in trees.tensors(wide) if t.is_floating_point() or t.is_complex()]
+    if all(bool(t.isfinite().all()) for t in inputs):
+        return None
+    try:
+        call = trees.to_device(wide, torch.device("cpu"))
+        found = trees.leaves(operation.reference(*call.args, **call.kwargs))
+    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        log.debug("%s has no answer on a processor: %s", operation.name, error)
+        return None
+    if found is None or [f.shape for f in found] != [o.shape for o in outputs]:
+        return None
+    return [f.to(o.device) for f, o in zip(found, outputs, strict=True)]
 
 
 def _scale(call: Call) -> float:

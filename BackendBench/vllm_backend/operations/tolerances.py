@@ -8,7 +8,8 @@
 - Half precision is computed in float32 and rounded once; so the floor is one unit in the last place there.
 - TF32, float16 or bfloat16 in place of float32 errs by 2**11 to 2**15 units. The floor of a product, where they
   tempt most, is at most twice ``MOST_UNITS``; elsewhere it grows with the terms, as a plain loop's error does.
-- NaN and infinities stand where eager has them, with their signs; or where the float64 answer, rounded, has them.
+- NaN and infinities stand where eager has them, with their signs; or where the float64 answer, rounded, has them,
+  computed on this device or, for inputs that are not finite, by a processor.
 - Integers and bools are exact.
 - Pure: no state, no I/O, any device, no loop over elements.
 """
@@ -51,6 +52,8 @@ SAMPLE = 1 << 16
 ROUGH = 2.0**-5
 ROUGH_INPUT = 2.0**-7
 """Errors within bfloat16's rounding of inputs (four times 2**-9) and outputs are called a loss of precision."""
+FORMULA = 2.0**-7
+"""Where eager has NaN and the formula a number: how close a candidate's is to it, within bfloat16's rounding."""
 FLUSHED = {torch.float64: torch.finfo(torch.float64).tiny}
 OTHER_FLUSHED = torch.finfo(torch.float32).tiny
 """Results below the smallest normal number of the precision computed in may be flushed to zero."""
@@ -124,6 +127,8 @@ class _Limits:
     """Response for a unit of 1."""
     allowed: torch.Tensor
     typical: float
+    formula: torch.Tensor | None = None
+    """Real, of eager's dtype: see ``Reference.formula``."""
 
     def rough(self) -> torch.Tensor:
         """Errors up to here look like rounding in a narrower dtype."""
@@ -212,6 +217,9 @@ def _compare_floats(
     regular = mine_finite & theirs.isfinite()
     # Where eager or the candidate is not finite: like eager, or like the rounded truth, or close to a finite truth.
     fine = _same(mine, theirs) | _same(mine, rounded)
+    if limits.formula is not None:
+        alike = _same(mine, limits.formula) | torch.isclose(mine, limits.formula, rtol=FORMULA, atol=0)
+        fine |= alike & ~theirs.isfinite()
     misplaced = ~regular & ~fine & ~(mine_finite & rounded_finite)
     by_value = mine_finite & precise.isfinite() & ~fine
     error = torch.where(by_value, mine.to(precise.dtype) - precise, 0).abs_()
@@ -290,7 +298,11 @@ def _limits(eager: torch.Tensor, reference: Reference, index: int) -> _Limits:
     allowed = torch.where(lost, allowed.clamp(min=DOUBLE_UNIT * reference.scale), allowed)
     narrow = torch.float64 if dtype == torch.float64 else torch.float32
     kept = torch.float32 if info.bits < 32 else torch.float64
-    return _Limits(eager, _real(precise).to(kept), slope.to(narrow), allowed.to(narrow), typical)
+    formula = (
+        reference.formula[index] if reference.formula is not None and index < len(reference.formula) else None
+    )
+    rounded = None if formula is None or formula.shape != eager.shape else _real(formula.to(eager.dtype))
+    return _Limits(eager, _real(precise).to(kept), slope.to(narrow), allowed.to(narrow), typical, rounded)
 
 
 def _slope(reference: Reference, index: int, eager: torch.Tensor, magnitude: torch.Tensor) -> torch.Tensor:

@@ -47,7 +47,7 @@ def through_storage(tensor: torch.Tensor, change: Callable[[torch.Tensor], torch
 
 def to_device(call: Call, device: torch.device) -> Call:
     """The call with tensors on ``device``; devices among its arguments follow."""
-    if device.type == "cpu":
+    if all(t.device == device for t in tensors(call)):
         return call
     moved = map_call(lambda t: through_storage(t, lambda flat: flat.to(device)), call)
     args, kwargs = pytree.tree_map_only(torch.device, lambda _: device, (moved.args, moved.kwargs))
