@@ -99,6 +99,24 @@ def test_who_waits_for_a_timing_goes_before_newcomers():
     play(scene)
 
 
+def test_who_waited_for_one_timing_goes_before_the_next():
+    async def scene(s: Scene) -> None:
+        await s.arrive("x1")
+        await s.arrive("x2")
+        await s.arrive("a")
+        await s.arrive("b")
+        await s.leave("x1")
+        assert sorted(s.inside) == ["a", "b"]
+        await s.arrive("c")
+        await s.leave("a")
+        await s.leave("b")
+        assert s.inside == ["x2"]
+        await s.leave("x2")
+        assert s.inside == ["c"]
+
+    play(scene)
+
+
 def test_a_timing_that_gives_up_waiting_lets_the_others_in():
     async def scene(s: Scene) -> None:
         await s.arrive("a")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 CORES_KEPT = 2
-"""For the judge itself and for the process that is timed: compilers must not make them wait."""
+KEPT_SHARE = 4
+"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fourth of
+all, since each compiling candidate also has a compiler's process."""
 WAITING = 8
 """Candidates beyond those that compile: somebody always waits for the GPU while others compile."""
 CONTEXT_BYTES = 640 << 20
@@ -15,7 +17,9 @@ MOST_ON_CPU = 4
 
 def compilers(target: str, cores: int) -> int:
     """Candidates that load and compile at a time."""
-    return max(2, cores - CORES_KEPT) if target == "cuda" else min(cores, MOST_ON_CPU)
+    return (
+        max(2, cores - max(CORES_KEPT, cores // KEPT_SHARE)) if target == "cuda" else min(cores, MOST_ON_CPU)
+    )
 
 
 def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]:

@@ -26,8 +26,7 @@ REPEATED = 6
 """Cases that are called again, twice, with other values."""
 CHUNK_CASES = 10
 CHUNK_BYTES = 64 << 20
-"""Cases, and bytes of inputs and outputs, that travel in one request: what is sent later is not compiled for a kernel
-that fails before."""
+"""Cases, and bytes of inputs and outputs, that travel in one request."""
 
 
 @dataclass

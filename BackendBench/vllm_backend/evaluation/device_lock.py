@@ -2,6 +2,7 @@
 
 - A timing waits until the others have left the device and then has it alone.
 - Somebody who waits for a timing goes before newcomers, so that timings do not starve.
+- Whoever waited for one timing goes before the next: what compiles and checks keeps feeding the timings.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ from collections.abc import AsyncIterator, Awaitable
 
 
 class DeviceLock:
-    """A shared/exclusive lock for one event loop that prefers the exclusive side."""
+    """A shared/exclusive lock for one event loop in which both sides take turns."""
 
     def __init__(self) -> None:
         self._condition = asyncio.Condition()
         self._sharing = 0
         self._exclusive = False
         self._waiting = 0
+        self._timed = 0
+        """Exclusive uses that have ended."""
+        self._arrivals: list[int] = []
+        """Of each who waits to share the device: the exclusive uses that had ended when he came."""
         self.exclusive_seconds = 0.0
         """Time spent in exclusive use so far."""
         self._leaving: set[asyncio.Future[None]] = set()
@@ -28,7 +33,15 @@ class DeviceLock:
     async def shared(self) -> AsyncIterator[None]:
         """Use the device beside others."""
         async with self._condition:
-            await self._condition.wait_for(lambda: not self._exclusive and not self._waiting)
+            came = self._timed
+            self._arrivals.append(came)
+            try:
+                await self._condition.wait_for(
+                    lambda: not self._exclusive and (not self._waiting or came < self._timed)
+                )
+            finally:
+                self._arrivals.remove(came)
+                self._condition.notify_all()
             self._sharing += 1
         try:
             yield
@@ -43,7 +56,7 @@ class DeviceLock:
         async with self._condition:
             self._waiting += 1
             try:
-                await self._condition.wait_for(lambda: not self._exclusive and not self._sharing)
+                await self._condition.wait_for(self._free)
             finally:
                 self._waiting -= 1
                 self._condition.notify_all()
@@ -55,7 +68,13 @@ class DeviceLock:
             self.exclusive_seconds += time.monotonic() - started
             async with self._condition:
                 self._exclusive = False
+                self._timed += 1
                 self._condition.notify_all()
+
+    def _free(self) -> bool:
+        """Nobody uses the device, and nobody has waited for a timing already."""
+        waited = any(came < self._timed for came in self._arrivals)
+        return not (self._exclusive or self._sharing or waited)
 
     def leave_until(self, gone: Awaitable[None]) -> None:
         """Whoever has the device alone says what of him is still there when he leaves: others may share the device

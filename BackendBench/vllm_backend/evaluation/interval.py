@@ -19,6 +19,8 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
 """Fewer pairs give an interval so wide that it decides nothing (t = 2.8 at 4 degrees of freedom)."""
+SLOW_PAIRS = 3
+"""Enough where the whole interval (t = 4.3 at 2 degrees of freedom) says that a kernel is clearly slower."""
 MAX_PAIRS = 40
 """Where a ratio has not settled by then, the machine is noisy and more pairs buy little (error falls with sqrt n)."""
 PATIENCE_SECONDS = 4.0
@@ -82,12 +84,12 @@ def estimate(pairs: Sequence[Pair], confidence: float = CONFIDENCE) -> Ratio:
 
 def decisive(pairs: Sequence[Pair]) -> bool:
     """True when the next pair is not worth taking."""
-    if len(pairs) < MIN_PAIRS:
+    if len(pairs) < SLOW_PAIRS:
         return False
     if len(pairs) >= MAX_PAIRS:
         return True
     ratio = estimate(pairs)
-    return ratio.high < CLEARLY_SLOWER or ratio.half_width <= TIGHT
+    return ratio.high < CLEARLY_SLOWER or (len(pairs) >= MIN_PAIRS and ratio.half_width <= TIGHT)
 
 
 def combine(ratios: Sequence[Ratio]) -> tuple[float, float, float]:

@@ -236,15 +236,15 @@ class Judge:
         trial: Trial,
         prefix: str,
     ) -> None:
-        """A few cases at a time, then (compiled only) the workloads: most wrong kernels fail early, and what they never
-        get to is not compiled."""
+        """The first few cases, which fail nearly every wrong kernel before the rest is compiled; then all others. The
+        workloads are compiled with these."""
         chunks, benches = prepared.plan.chunks, prepared.benches
         if prefix:
             chunks = chunks[:CONFIRMED_CHUNKS]
         else:
             trial.total = prepared.plan.total
         deadline = time.monotonic() + self.settings.correctness_seconds
-        steps: list[tuple[list[Chunk], list[Bench]]] = [([chunk], []) for chunk in chunks] + [([], benches)]
+        steps: list[tuple[list[Chunk], list[Bench]]] = [(chunks[:1], []), (chunks[1:], benches)]
         passed, compiling = 0, self.settings.compile_seconds
         for step, timed in steps:
             if task.dsl == "triton":

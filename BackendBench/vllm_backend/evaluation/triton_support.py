@@ -19,7 +19,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def launches_suppressed() -> Iterator[None]:
-    """Within this context a Triton kernel is compiled and loaded for its arguments and not launched."""
+    """Within this context a Triton kernel is compiled for its arguments, with its launcher, and neither loaded nor
+    launched: somebody else may have the GPU."""
+    from triton.runtime.driver import driver
     from triton.runtime.jit import JITFunction
 
     launch = JITFunction.run
@@ -27,9 +29,8 @@ def launches_suppressed() -> Iterator[None]:
     def compile_only(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["warmup"] = True
         compiled = launch(self, *args, **kwargs)
-        initialise = getattr(compiled, "_init_handles", None)
-        if initialise is not None:
-            initialise()
+        if compiled is not None and getattr(compiled, "_run", True) is None:  # its launcher is not made yet
+            driver.active.launcher_cls(compiled.src, compiled.metadata)
         return compiled
 
     JITFunction.run = compile_only

@@ -18,9 +18,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import launcher_stubs, wire
+from . import gpu_devices, launcher_stubs, wire
 from .failure import CandidateFailed, InfrastructureFault
-from .gpu_devices import device_files
 from .sandbox import SandboxSpec, probe
 from .session import Session
 from .settings import JudgeSettings
@@ -53,6 +52,7 @@ class WarmPool:
         self._settings = settings
         self._threads = threads
         self._size = spares
+        self._gpu = gpu_devices.uuid(settings.device_index) if settings.target == "cuda" else ""
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
         self._waiting = 0
@@ -74,7 +74,7 @@ class WarmPool:
             sys.executable, "-m", f"{__package__}.warm_server",
             "--control", str(theirs.fileno()), "--target", self._settings.target,
             "--spec", spec.model_dump_json(),
-            pass_fds=[theirs.fileno()], env=environment(self._threads), stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()], env=environment(self._threads, self._gpu), stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
         theirs.close()
@@ -156,7 +156,7 @@ class WarmPool:
             started = time.monotonic()
             await session.request(
                 "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads,
-                device_index=self._settings.device_index,
+                device_index=0 if self._gpu else self._settings.device_index,
                 memory_fraction=self._settings.gpu_memory_fraction,
             )  # fmt: skip
             self.context_seconds.append(time.monotonic() - started)
@@ -199,11 +199,15 @@ class WarmPool:
 
     def _notice(self, message: dict[str, Any]) -> None:
         token = message["token"]
-        if message["event"] == "spawned":
-            self._spawned.pop(token).set_result(message["pid"])
-        elif message["event"] == "failed":
-            fault = InfrastructureFault(f"no sandboxed process could be made: {message['error']}")
-            self._spawned.pop(token).set_exception(fault)
+        spawned = self._spawned.pop(token, None)
+        if spawned is not None and spawned.done():  # given up meanwhile
+            return
+        if message["event"] == "spawned" and spawned is not None:
+            spawned.set_result(message["pid"])
+        elif message["event"] == "failed" and spawned is not None:
+            spawned.set_exception(
+                InfrastructureFault(f"no sandboxed process could be made: {message['error']}")
+            )
         elif message["event"] == "exited":
             future = self._exited.pop(token, None)
             if future is not None and not future.done():
@@ -226,17 +230,19 @@ def sandbox_spec(settings: JudgeSettings) -> SandboxSpec:
         tmp_bytes=settings.tmp_bytes,
         processes=settings.processes,
         target=settings.target,
-        gpu_devices=device_files(settings.device_index) if settings.target == "cuda" else (),
+        gpu_devices=gpu_devices.device_files(settings.device_index) if settings.target == "cuda" else (),
         layers=probe().active,
     )
 
 
-def environment(threads: int) -> dict[str, str]:
-    """What a candidate's process sees of the environment."""
+def environment(threads: int, gpu: str = "") -> dict[str, str]:
+    """What a candidate's process sees of the environment. ``gpu``: the UUID of the only one it may use; its number
+    outside means nothing where no other GPU is seen."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     count = str(threads)
     return {
         **kept,
+        **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}),
         "HOME": "/tmp",
         "TMPDIR": "/tmp",
         "TRITON_CACHE_DIR": "/tmp/triton",
