@@ -13,6 +13,7 @@ from BackendBench.vllm_backend.generation.engines.base import EngineConfigError
 from BackendBench.vllm_backend.generation.engines.model_check import (
     STEP_BYTES,
     Shape,
+    cache_share,
     check_fits,
     check_model,
     estimated_parameters,
@@ -117,6 +118,16 @@ def test_a_shared_gpu_leaves_half_to_evaluation(tmp_path: Path) -> None:
         name, 80, gpus_shared=True, engine_args={"load_format": "dummy", "gpu_memory_utilization": 0.6}
     )
     assert "the engine uses 48.0" in check_model(told)[1], "what the user says wins"
+
+
+def test_where_a_judge_uses_the_gpu_too_the_cache_is_given_not_measured(tmp_path: Path) -> None:
+    name = model(tmp_path, weights=False)
+    shared = settings(name, 80, gpus_shared=True, engine_args={"load_format": "dummy"})
+    shape = read_shape(ModelFiles(name, Path(name)), {"load_format": "dummy"})
+    assert cache_share(shared) == {"kv_cache_memory_bytes": 36 * GB - shape.weights - STEP_BYTES}
+    assert cache_share(settings(name, engine_args={"load_format": "dummy"})) == {}, (
+        "no GPU: vLLM knows better"
+    )
 
 
 def test_a_context_that_does_not_fit_names_one_that_does(tmp_path: Path) -> None:

@@ -84,6 +84,22 @@ def check_model(settings: EngineSettings) -> list[str]:
     return [*lines, _describe(settings.model, shape), in_words(shape, room, size)]
 
 
+def cache_share(settings: EngineSettings) -> dict[str, int]:
+    """The argument of vLLM that gives its KV cache exactly the room of the arithmetic; {} where that is unknown.
+
+    Raises EngineConfigError.
+    """
+    from .vllm import engine_arguments
+
+    arguments = engine_arguments(settings)
+    shape = read_shape(find_model(settings.model), arguments)
+    if not settings.gpu_memory_bytes or not shape.weights:
+        return {}
+    size = int(arguments["tensor_parallel_size"])
+    room = room_of(shape, min(settings.gpu_memory_bytes), size, float(arguments["gpu_memory_utilization"]))
+    return {"kv_cache_memory_bytes": int(room.left)} if room.left > 0 else {}
+
+
 def read_shape(files: ModelFiles, arguments: Mapping[str, Any]) -> Shape:
     """The shape of a model out of its config.json and the headers of its weights. Raises EngineConfigError."""
     outer = files.json("config.json")

@@ -36,6 +36,7 @@ from .base import (
     SamplingParameters,
     room_left,
 )
+from .model_check import cache_share
 from .vllm_errors import StderrTail, advice
 from .vllm_load import EngineLoad
 
@@ -221,6 +222,9 @@ class VllmEngine(Engine):
         from vllm.v1.engine.async_llm import AsyncLLM
 
         arguments = engine_arguments(self._settings)
+        if self._settings.gpus_shared:
+            # vLLM would measure what is left, while a judge's memory comes and goes: it fails, or finds nothing.
+            arguments = {**cache_share(self._settings), **arguments}
         unknown = sorted(arguments.keys() - AsyncEngineArgs.__dataclass_fields__.keys())
         if unknown:
             raise EngineConfigError(f"--engine-args: this vLLM knows no argument {', '.join(unknown)}")
