@@ -8,9 +8,9 @@ Every sample has ``--max-tokens`` tokens (``ignore_eos``), so that both sides do
 On one H200 at the shape of a 7B model, with weights of no meaning, and with a model of your own:
 
     VLLM_USE_FLASHINFER_SAMPLER=0 HF_HUB_OFFLINE=1 python benchmarks/generation_throughput.py \
-        --shape 7b --candidates 4096 --group-size 16 --max-tokens 600 --rounds 2 --json generation_7b.json
+        --shape 7b --candidates 4096 --group-size 16 --max-tokens 600 --rounds 2 --out generation_7b.json
     VLLM_USE_FLASHINFER_SAMPLER=0 HF_HUB_OFFLINE=1 python benchmarks/generation_throughput.py \
-        --model DIRECTORY --candidates 8192 --group-size 16 --max-tokens 400 --rounds 2 --json generation_model.json
+        --model DIRECTORY --candidates 8192 --group-size 16 --max-tokens 400 --rounds 2 --out generation_small.json
 
 On a CPU, with vLLM's CPU build (``VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1``):
 
@@ -25,6 +25,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -79,7 +80,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tensor-parallel-size", type=int, default=1)
     parser.add_argument("--engine-args", type=json.loads, default={}, metavar="JSON")
     parser.add_argument("--rounds", type=int, default=2, help="of both sides, in turn")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="FILE")
     parser.add_argument("--side", choices=("offline", "worker"), help=argparse.SUPPRESS)
     parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--prompts", type=Path, help=argparse.SUPPRESS)
@@ -284,6 +285,7 @@ def summary(
     options: argparse.Namespace, found: dict[str, list[dict[str, Any]]], lengths: list[int]
 ) -> dict[str, Any]:
     """What is printed and written."""
+    import torch
     import vllm
 
     rates = {side: [one["tokens"] / one["seconds"] for one in rounds] for side, rounds in found.items()}
@@ -291,8 +293,10 @@ def summary(
     candidates = [options.candidates // options.group_size * options.group_size / one["seconds"] * 60
                   for one in found["worker"]]  # fmt: skip
     return {
-        "hardware": hardware(),
-        "vllm": vllm.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+        "command": shlex.join(["python", *sys.argv]),
+        "device": hardware(),
+        "versions": {"vllm": vllm.__version__, "torch": torch.__version__},
         "model": f"shape {options.shape}, dummy weights" if options.shape else options.model,
         "candidates": options.candidates,
         "group_size": options.group_size,
@@ -315,8 +319,8 @@ def table(result: dict[str, Any]) -> str:
     spread = {side: f"{min(v):,.0f} to {max(v):,.0f}" for side, v in result["tokens_per_second"].items()}
     lengths = result["prompt_tokens"]
     rows = [
-        ("hardware", result["hardware"]),
-        ("vLLM", result["vllm"]),
+        ("hardware", result["device"]),
+        ("vLLM", result["versions"]["vllm"]),
         ("model", result["model"]),
         ("prompts", f"{len(lengths)}, {min(lengths)} to {max(lengths)} tokens"),
         ("vLLM offline", f"{result['offline_tokens_per_second']:,.0f} tok/s ({spread['offline']})"),
@@ -347,8 +351,9 @@ def main() -> int:
             return 0
         result = measure(options, folder)
     print(table(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(result, indent=1) + "\n")
     return 0
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/tables.py [FILE.json ...] [--docs DIR]
 
-- FILE: what evaluation_throughput.py, clock.py and attacks.py wrote with ``--out``; the contents say which it is.
+- FILE: what evaluation_throughput.py, clock.py, attacks.py, generation_throughput.py, policies.py or shared_gpu.py
+  wrote with ``--out``, or the report.json of a run; the contents say which it is.
   Default: all of benchmarks/results. Give all files of a kind together (CPU and GPU): they replace what was there.
 - A marker ``<!-- table: NAME -->`` stays; what follows it, up to ``<!-- end of table: NAME -->``, is replaced. The same
   files give the same text again. A page without a marker is left alone.
@@ -21,6 +22,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from BackendBench.vllm_backend.monitor.report.model import Report
+from benchmarks import generation_tables
+from benchmarks.generation_tables import Generation, Policies, SharedGpu
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("evaluation.md", "performance.md")
@@ -115,7 +122,12 @@ class Attacks(_Measured):
     rows: list[File]
 
 
-Document = Throughput | Clock | Attacks
+Document = Throughput | Clock | Attacks | Generation | Policies | SharedGpu | Report
+ONLY_HERE: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("passes", Throughput), ("faster_than_eager", Clock), ("prefix_hit_rate", Generation), ("policies", Policies),
+    ("generated_meanwhile", SharedGpu), ("timeline", Report),
+)  # fmt: skip
+"""A key that only one script writes, and what its document is."""
 
 
 def read(path: Path) -> Document:
@@ -132,18 +144,16 @@ def read(path: Path) -> Document:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BadFile(f"{path} was not written by these benchmarks: {where}: {first['msg']}") from None
-    if not found.date:
+    if isinstance(found, _Measured) and not found.date:
         found.date = time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))
     return found
 
 
 def parse(data: Any) -> Document:
     """The document in decoded JSON, told apart by what only one script writes. Raises ValidationError."""
-    if isinstance(data, dict) and "passes" in data:
-        return Throughput.model_validate(data)
-    if isinstance(data, dict) and "faster_than_eager" in data:
-        return Clock.model_validate(data)
-    return Attacks.model_validate(data)
+    keys = data if isinstance(data, dict) else {}
+    kind = next((kind for key, kind in ONLY_HERE if key in keys), Attacks)
+    return kind.model_validate(data)  # type: ignore[return-value]
 
 
 def cell(value: object) -> str:
@@ -163,7 +173,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [*lines, *text])
 
 
-def about(document: Document, script: str) -> str:
+def about(document: Throughput | Clock | Attacks, script: str) -> str:
     """When, on what, by which command."""
     versions = ", ".join(f"{name} {version}" for name, version in document.versions.items())
     cores = f", {document.cores} cores" if isinstance(document, Throughput) else ""
@@ -264,11 +274,22 @@ def _merged(documents: Sequence[Attacks], kind: str) -> list[tuple[str, ...]]:
     return [(*key[:4], ", ".join(dict.fromkeys(targets)), key[4]) for key, targets in sorted(where.items())]
 
 
+def joined(blocks: Iterable[generation_tables.Block]) -> str:
+    """Texts and tables one below the other."""
+    return "\n\n".join(
+        one if isinstance(one, str) else table([str(h) for h in one[0]], one[1]) for one in blocks
+    )
+
+
 def tables(documents: Sequence[Document]) -> dict[str, str]:
     """Marker name to text, of what was measured."""
     found: dict[str, str] = {}
     makers: tuple[tuple[str, type[Any], Callable[[Any], str]], ...] = (
         ("throughput", Throughput, throughput), ("clock", Clock, clock), ("attacks", Attacks, attacks),
+        ("generation", Generation, lambda found: joined(generation_tables.generation(found))),
+        ("policies", Policies, lambda found: joined(generation_tables.policies(found))),
+        ("shared_gpu", SharedGpu, lambda found: joined(generation_tables.shared_gpu(found))),
+        ("loop", Report, lambda found: joined(generation_tables.loop(found))),
     )  # fmt: skip
     for name, kind, make in makers:
         mine = [d for d in documents if isinstance(d, kind)]

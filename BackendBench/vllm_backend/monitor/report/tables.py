@@ -42,7 +42,8 @@ def summary(report: Report) -> Table:
         (
             "correct",
             words.count(counts.correct),
-            f"{words.share(counts.correct, counts.evaluated)} of the evaluated",
+            f"{words.share(counts.correct, counts.evaluated)} of the evaluated, "
+            f"{words.decimal(rates.correct)} per minute",
         ),
         ("faster than eager", words.count(counts.faster), "whole 95 % interval above 1"),
     ]
