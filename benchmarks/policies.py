@@ -260,6 +260,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2]
     )
+    parser.add_argument(
+        "--only-report", action="store_true", help="start nothing; say what the finished runs came to"
+    )
     parser.add_argument("--out", type=Path)
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     given = parser.parse_args(arguments[:end])
@@ -272,7 +275,7 @@ def main() -> int:
     given = parse(sys.argv[1:])
     given.folder = given.folder.resolve()
     given.folder.mkdir(parents=True, exist_ok=True)
-    problems = carry_out_all(given)
+    problems = [] if given.only_report else carry_out_all(given)
     document = documented(given)
     show(document, Console(width=150))
     for problem in problems:
