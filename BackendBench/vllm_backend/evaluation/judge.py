@@ -65,6 +65,8 @@ DEVICE_SUSPECT = {
 TIMING_PLACES = 3
 """Candidates that hold memory for a timing: one is timed, two are ready when it is done."""
 WARM_UP_OPERATION = "softmax"
+ENDURANCE_COMPARED = 6
+"""Of the many calls of an endurance: comparing all would take the judge longer than the calls take."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
@@ -244,7 +246,7 @@ class Judge:
         else:
             trial.total = prepared.plan.total
         deadline = time.monotonic() + self.settings.correctness_seconds
-        steps: list[tuple[list[Chunk], list[Bench]]] = [(chunks[:1], []), (chunks[1:], benches)]
+        steps: list[tuple[list[Chunk], list[Bench]]] = [(chunks[:2], []), (chunks[2:], benches)]
         passed, compiling = 0, self.settings.compile_seconds
         for step, timed in steps:
             if task.dsl == "triton":
@@ -254,7 +256,8 @@ class Judge:
                     await self._compile(session, step, timed, compiling)
                 compiling = max(0.1, compiling - (time.monotonic() - started))
                 deadline += time.monotonic() - asked
-            if not step:
+            last = step is steps[-1][0]
+            if not step and not last:
                 continue
             waited = time.monotonic()
             async with self._lock.shared(), trial.stage(prefix + "correctness"):
@@ -274,6 +277,8 @@ class Judge:
                         passed,
                     )
                     passed += len(chunk.cases)
+                if last and not prefix and prepared.plan.endurance is not None:
+                    await self._endure(session, buffers, prepared, prepared.plan.endurance, deadline)
 
     async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
         """The chunk with its tensors: those of a huge case are made now, under a secret seed."""
@@ -305,11 +310,7 @@ class Judge:
         passed: int,
     ) -> None:  # fmt: skip
         session.stage = "the correctness cases"
-        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-            buffers.write(item, case.inputs)
-        buffers.poison(chunk.layout)
-        buffers.settle()
-        session.case_names = [c.name for c in chunk.cases]
+        self._place(session, buffers, chunk)
         left = max(0.1, deadline - time.monotonic())
         if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
             left = min(left, FIRST_CASES_SECONDS)
@@ -323,6 +324,32 @@ class Judge:
             trial.passed = max(trial.passed, passed + index + 1)
         await asyncio.sleep(0)  # let the other candidates' replies in
         session.case_names = ()
+
+    async def _endure(
+        self, session: Session, buffers: Buffers, prepared: Prepared, chunk: Chunk, deadline: float
+    ) -> None:
+        """Many calls, of which the last one and a secret few are compared."""
+        session.stage = f"{len(chunk.cases)} more calls of the first cases"
+        self._place(session, buffers, chunk)
+        left = max(0.1, deadline - time.monotonic())
+        reply = await session.request("run", left, calls=chunk.layout.request(), forbidden=prepared.packets)
+        last = len(chunk.cases) - 1
+        for index in {last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))}:
+            item, case = chunk.layout.items[index], chunk.cases[index]
+            failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
+            if failure is not None:
+                text = f"right at first, wrong when called again and again: {failure.message}"
+                raise CandidateFailed(Failure(failure.error_type, text, failure.case))
+        session.case_names = ()
+
+    @staticmethod
+    def _place(session: Session, buffers: Buffers, chunk: Chunk) -> None:
+        """Write the inputs of a chunk, poison its outputs."""
+        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+            buffers.write(item, case.inputs)
+        buffers.poison(chunk.layout)
+        buffers.settle()
+        session.case_names = [c.name for c in chunk.cases]
 
     def _note_library_calls(self, reply: dict[str, object], trial: Trial) -> None:
         computed = reply.get("computed")
