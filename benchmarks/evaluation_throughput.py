@@ -324,7 +324,8 @@ def main() -> None:
     first = next(iter(passes[0]["kernels"].values()))
     document: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]), "target": target,
-        "device": first["device"], "versions": first["versions"], "cores": len(os.sched_getaffinity(0)), "count": given.count,
+        "device": first["device"], "versions": first["versions"],
+        "cores": len(os.sched_getaffinity(0)), "count": given.count,
         "operations": given.operations, "seed": given.seed, "passes": results,
     }  # fmt: skip
     if given.passes > 1:

@@ -224,7 +224,8 @@ def summary(
     last = found[-1][1]
     return {
         "benchmark": "problem", "date": time.strftime("%Y-%m-%d"), "command": "python " + " ".join(sys.argv),
-        "device": last.device, "versions": last.versions, "cores": len(os.sched_getaffinity(0)), "target": target, "rows": rows,
+        "device": last.device, "versions": last.versions, "cores": len(os.sched_getaffinity(0)),
+        "target": target, "rows": rows,
         "columns": columns, "dtype": "float32", "warm_seconds": warm, "peak_bytes": peak,
         "candidates": [
             {

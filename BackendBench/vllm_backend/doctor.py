@@ -120,7 +120,7 @@ def _vllm() -> Finding:
         version = _version(package)
         if version:
             return Finding("vllm", "ok", f"{package} {version}")
-    detail = "not installed: --model needs it (an --endpoint and the embedded grammar do not)"
+    detail = "not installed: --model needs it (an --endpoint and the farm's own small model do not)"
     return Finding("vllm", "absent", detail, "pip install -r requirements-vllm.txt")
 
 

@@ -46,6 +46,8 @@ TOKENIZER_SHARDS = 20
 """Some 2,500 prompts and 15,000 answers: more does not change the merges that matter."""
 BATCHES_AHEAD = 8
 LOG_STEPS = 20
+TEMPERATURE = 1.3
+"""Of the model's samples by default, without a top-p, which cuts every rare mistake away: see docs/kernel_lm.md."""
 VALIDATION_SHARD = -10_000
 """The first of those that nothing is learned from."""
 
@@ -253,8 +255,8 @@ def save(trainer: Trainer, trained: Any, report: dict[str, Any], settings: Setti
         "eos_token_id": TURN_END_ID,
         "pad_token_id": PADDING_ID,
         "do_sample": True,
-        "temperature": 0.8,
-        "top_p": 0.95,
+        "temperature": TEMPERATURE,
+        "top_p": 1.0,
     }
     write_json(settings.out / "generation_config.json", generation)
     report |= {
