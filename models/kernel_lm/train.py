@@ -46,7 +46,7 @@ TOKENIZER_SHARDS = 20
 """Some 2,500 prompts and 15,000 answers: more does not change the merges that matter."""
 BATCHES_AHEAD = 8
 LOG_STEPS = 20
-TEMPERATURE = 1.3
+TEMPERATURE = 1.2
 """Of the model's samples by default, without a top-p, which cuts every rare mistake away: see docs/kernel_lm.md."""
 VALIDATION_SHARD = -10_000
 """The first of those that nothing is learned from."""
