@@ -2,7 +2,7 @@
 
     python benchmarks/evaluation_throughput.py [--target cuda|cpu] [--count 200] [--passes 1] [--out FILE]
 
-- The stream is written by the embedded grammar with fixed shares: 30 % meant to be correct, 1 % hanging, the rest
+- The stream is written by the grammar with fixed shares: 30 % meant to be correct, 1 % hanging, the rest
   wrong, not compiling, out of bounds, or caught by the screen. Same seed, same stream.
 - Real parts: a private Redis, one ``worker evaluate`` process, full rigour of timing. The clock runs from the first
   submission to the last commit; the worker is warm before (its start, references included, is printed apart).
