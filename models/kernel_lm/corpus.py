@@ -33,8 +33,8 @@ FORGIVEN = 0.1
 AVOIDED = 0.1
 """How often, of usual, mistakes of the classes that the prompt shows are made. The grammar itself makes a quarter:
 learned from that, and blurred by the model's own mistakes, nothing of it could be measured."""
-KINDS = {"fresh": 0.45, "repair": 0.35, "improve": 0.2}
-"""As the policies mix them, roughly."""
+KINDS = {"fresh": 0.35, "repair": 0.45, "improve": 0.2}
+"""Roughly as the policies mix them; what a failure teaches is the hardest to learn."""
 FORGIVEN_WITH_EXEMPLARS = 0.5
 """Whoever sees a right kernel errs less."""
 ALIASED = 0.25

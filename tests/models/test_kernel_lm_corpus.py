@@ -11,8 +11,10 @@ import pytest
 
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.extraction import extract
+from BackendBench.vllm_backend.generation.kernel_lm import DIRECTORY
 from BackendBench.vllm_backend.state.task import Dsl
 from models.kernel_lm import corpus, invented, operations
+from models.kernel_lm.lesson import KINDS, Reader, differences
 from models.kernel_lm.operations import HELD_OUT, Described
 
 NAMES: dict[Dsl, list[str]] = {"numba": [*invented.BASES, "softmax"], "triton": [*invented.BASES, "softmax"]}
@@ -100,3 +102,18 @@ def test_names_that_say_nothing_are_names() -> None:
     names = [operations.unrelated_name(Random(seed)) for seed in range(2000)]
     assert all(name.isidentifier() for name in names)
     assert len(set(names)) > 1900, "too many for any to be learned by heart"
+
+
+def test_the_model_is_read_as_it_was_trained() -> None:
+    """Kernels of the operation that a prompt asks for are likelier than those of another one."""
+    reader, rng = Reader(DIRECTORY), Random(0)
+    add, multiply = (
+        corpus.Subject(described()[name].view, grammar.FACTS[name], ()) for name in ("add", "mul")
+    )
+    prompt = corpus.example_of(described()["add"], "numba", "fresh", rng, count=0, renames=False).prompt
+    wrong = multiply.written("numba", "", corpus.Choices(Random(1))).text.replace(
+        "mul_kernel_impl", "add_kernel_impl"
+    )
+    right = add.written("numba", "", corpus.Choices(Random(1))).text
+    assert reader.log_probability(prompt, wrong) + 5.0 < reader.log_probability(prompt, right) < 0.0
+    assert set(differences(reader, add, "numba", rng)) == set(KINDS)
