@@ -5,7 +5,7 @@
 # Usage: scripts/gpu/run.sh STEP[:SECONDS] ...
 #   doctor                 what the machine has
 #   tests                  the tests that need a GPU
-#   farm                   a whole run with the embedded grammar; OPERATIONS, CANDIDATES, MINUTES
+#   farm                   a whole run with --engine grammar; OPERATIONS, CANDIDATES, MINUTES
 #   evaluation_throughput, clock, attacks, ...    benchmarks/STEP.py; arguments in ARGS_STEP
 # SECONDS ends a step that takes longer; the next one is done all the same.
 set -uo pipefail
