@@ -1,6 +1,6 @@
 """Truth of the clock: a kernel is timed against a byte-identical copy of itself; the ratio should be 1.
 
-    python benchmarks/clock.py [--target cuda|cpu] [--repeats 100] [--out FILE]
+    python benchmarks/clock.py [--target cuda|cpu] [--repeats 100] [--seconds 1800] [--out FILE]
 
 Both sides of every timing run the same text, one as the reference of a user's own operation (eager's side), one as
 the candidate, through the judge's ordinary path with fresh processes, fresh inputs and other addresses each time.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import shlex
 import statistics
@@ -84,13 +85,15 @@ SIZES = {"cuda": (1 << 18, 1 << 22, 1 << 25, 1 << 27), "cpu": (1 << 16, 1 << 20,
 """Elements; on an H100 these take about 5, 15, 100 and 400 us."""
 
 
-async def judge(target: str, repeats: int, timing: str) -> tuple[list[Verdict], float]:
-    """The verdicts of ``repeats`` evaluations of one text."""
+async def judge(target: str, repeats: int, timing: str, limit: float) -> tuple[list[Verdict], float]:
+    """The verdicts of ``repeats`` evaluations of one text, of as many as begin within ``limit`` seconds."""
     source = KERNELS[target].format(name="clock") + INPUTS.format(sizes=SIZES[target])
     code = KERNELS[target].format(name="clock_kernel_impl")
     client = JudgeClient(JudgeSettings(target=target, timing=timing))  # type: ignore[arg-type]
     await client.start()
     places = asyncio.Semaphore(client.concurrency)
+    done = itertools.count(1)
+    started = time.monotonic()
 
     async def one(number: int) -> Verdict | None:
         task = EvaluationTask(
@@ -98,13 +101,16 @@ async def judge(target: str, repeats: int, timing: str) -> tuple[list[Verdict], 
             dsl="triton" if target == "cuda" else "numba", target=target,  # type: ignore[arg-type]
         )  # fmt: skip
         async with places:
+            if time.monotonic() - started > limit:
+                return None
             try:
-                return await client.evaluate(task, source)
+                verdict = await client.evaluate(task, source)
+                print(f"  {next(done)} of {repeats} after {time.monotonic() - started:.0f} s", flush=True)
+                return verdict
             except InfrastructureFault as fault:
                 print(f"not judged: {fault}", file=sys.stderr)
                 return None
 
-    started = time.monotonic()
     try:
         found = await asyncio.gather(*(one(i) for i in range(repeats)))
     finally:
@@ -143,10 +149,11 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=["cpu", "cuda"])
     parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=1800.0, help="begin no repeat after these")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     target = given.target or ("cuda" if Path("/dev/nvidiactl").exists() else "cpu")
-    verdicts, seconds = asyncio.run(judge(target, given.repeats, "full"))
+    verdicts, seconds = asyncio.run(judge(target, given.repeats, "full", given.seconds))
     rejected = [f"{v.error_type}: {v.error[:200]}" for v in verdicts if not v.correct]
     faster = sum(v.faster_than_eager for v in verdicts)
     found = rows([v for v in verdicts if v.correct])

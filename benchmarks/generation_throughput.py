@@ -164,7 +164,8 @@ async def _sample(
     groups = [
         GenerationTask(
             id=f"{run}/{number}", run=run, operation=OPERATIONS[number % len(OPERATIONS)],
-            n=options.group_size, dsl="triton", target="cuda", policy="rejection", max_tokens=options.max_tokens,
+            n=options.group_size, dsl="triton", target="cuda", policy="rejection",
+            temperature=0.8, top_p=0.95, max_tokens=options.max_tokens,
         )
         for number in range(max(1, count // options.group_size))
     ]  # fmt: skip

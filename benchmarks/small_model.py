@@ -2,7 +2,8 @@
 
     python benchmarks/small_model.py --groups 12 --json small_model.json
 
-Real prompts of the farm (fresh, Numba), groups sampled side by side as the worker does; nothing is judged.
+Real prompts of the farm (fresh, Numba) and the sampling of a run; groups side by side as the worker does. Nothing is
+judged.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import argparse
 import asyncio
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from BackendBench.vllm_backend.generation.engines.base import Prompt, SamplingParameters
+from BackendBench.vllm_backend.generation.engines import sampling
+from BackendBench.vllm_backend.generation.engines.base import Prompt
 from BackendBench.vllm_backend.generation.engines.embedded import EmbeddedEngine
 from BackendBench.vllm_backend.generation.operation_view import view_of
 from BackendBench.vllm_backend.generation.prompts import compose_prompt
@@ -32,10 +35,11 @@ async def measure(groups: int, group_size: int, threads: int) -> dict[str, float
         compose_prompt(view_of(catalog.resolve(name)), "numba", "cpu", "", PromptContext())
         for name in OPERATIONS
     ]
+    own = sampling("embedded")
     tokens: list[int] = []
 
     async def group(number: int, prompt: Prompt) -> None:
-        async for sample in engine.sample(prompt, group_size, SamplingParameters(seed=number), str(number)):
+        async for sample in engine.sample(prompt, group_size, replace(own, seed=number), str(number)):
             tokens.append(sample.tokens)
 
     started = time.perf_counter()

@@ -117,8 +117,8 @@ class EngineConfig(_Settings):
     """Engine"""
 
     engine: Auto | EngineName = "auto"
-    """What writes the candidates. auto: openai with --endpoint, vllm with --model, else the embedded grammar,
-    which is no language model. embedded: the farm's own small language model."""
+    """What writes the candidates. auto: openai with --endpoint, vllm with --model, else embedded, the farm's own
+    small language model. grammar: what that was trained on, no language model."""
     model: str | None = None
     """Name or directory of the model."""
     endpoint: str | None = None
@@ -163,10 +163,10 @@ class SearchConfig(_Settings):
     """Stop after this many minutes."""
     target_speedup: float | None = Field(default=None, gt=0)
     """An operation is done when a kernel is this many times as fast as eager."""
-    temperature: float = Field(default=0.8, ge=0, le=4)
-    """Sampling temperature."""
-    top_p: float = Field(default=0.95, gt=0, le=1)
-    """Nucleus of the sampling."""
+    temperature: float | None = Field(default=None, ge=0, le=4)
+    """Sampling temperature. Default: the engine's own, noted in the run's config."""
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    """Nucleus of the sampling. Default: the engine's own, noted in the run's config."""
     max_tokens: int = Field(default=2048, gt=0)
     """Longest candidate, tokens."""
     seed: int | None = Field(default=None, ge=0)

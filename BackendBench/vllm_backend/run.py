@@ -222,14 +222,14 @@ def _listen(coordinator: Coordinator, screen: Screen) -> None:
 
 def _plan(job: Job) -> Plan:
     config, prepared = job.prepared.config, job.prepared
-    minutes = config.max_minutes
+    sampling, minutes = prepared.sampling, config.max_minutes
     return Plan(
         run=job.run,
         policy=make_policy(config.policy),
         goal=pacing.Goal(config.candidates_per_op, config.target_speedup),
         sampling=pacing.Sampling(
             run=job.run, policy=config.policy, dsl=prepared.dsl, target=prepared.layout.target, seed=config.seed or 0,
-            temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens,
+            temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens,
         ),
         group_size=config.group_size,
         generators=len(prepared.layout.generators),

@@ -29,7 +29,7 @@ from BackendBench.vllm_backend.evaluation.failure import InfrastructureFault
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.generation.engines.base import Prompt, SamplingParameters
 from BackendBench.vllm_backend.generation.extraction import Unusable, extract
-from BackendBench.vllm_backend.generation.kernel_lm import DIRECTORY
+from BackendBench.vllm_backend.generation.kernel_lm import DIRECTORY, own_sampling
 from BackendBench.vllm_backend.generation.prompts import compose_prompt
 from BackendBench.vllm_backend.search.policy import Failure, PromptContext
 from BackendBench.vllm_backend.state.source import source_hash
@@ -276,8 +276,10 @@ def _parsed(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--reaction-samples", type=int, default=32, help="of each operation with a failure shown"
     )
-    parser.add_argument("--temperature", type=float, default=0.8)
-    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument(
+        "--temperature", type=float, help="default: as the model's generation_config.json says"
+    )
+    parser.add_argument("--top-p", type=float, help="default: likewise")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON file")
     given = parser.parse_args(arguments)
@@ -285,10 +287,12 @@ def _parsed(arguments: Sequence[str] | None) -> Settings:
         parser.error(
             f"{given.model} holds no model: run python -m models.kernel_lm.train, or give --model DIRECTORY"
         )
+    temperature, top_p = own_sampling(given.model)
     wanted = [part.strip() for part in given.operations.split(",") if part.strip()]
     return Settings(
         given.model, given.dsl, tuple(wanted or operations.written(given.dsl)), given.samples,
-        given.reaction_samples, given.temperature, given.top_p, given.seed, given.out,
+        given.reaction_samples, temperature if given.temperature is None else given.temperature,
+        top_p if given.top_p is None else given.top_p, given.seed, given.out,
     )  # fmt: skip
 
 

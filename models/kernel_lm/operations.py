@@ -11,7 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from keyword import iskeyword
 from random import Random
+from string import ascii_lowercase
 from typing import Any
 
 from jinja2 import TemplateNotFound
@@ -112,17 +114,31 @@ def varied(view: OperationView, rng: Random) -> OperationView:
 
 def aliased(view: OperationView, rng: Random) -> OperationView:
     """The same operation under an invented name: a name is to be read, and the description with it."""
-    name = invented_name(view.name, rng)
+    return named(view, invented_name(view.name, rng))
+
+
+def named(view: OperationView, name: str) -> OperationView:
+    """The view under another name."""
     schema = re.sub(r"aten::[\w.]+", f"aten::{name}", view.overload_signature)
     return replace(view, name=name, overload=f"{name}.default", overload_signature=schema)
 
 
 def invented_name(name: str, rng: Random) -> str:
     """A name that no operation has."""
-    kind = rng.randrange(4)
+    kind = rng.randrange(6)
     if kind == 0:
         return f"{rng.choice(_ALIAS_HEADS)}_{name}"
     if kind == 1:
         return f"{name}_{rng.choice(_ALIAS_TAILS)}"
-    word = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4)))
-    return word if kind == 2 else f"{rng.choice(_ALIAS_HEADS)}_{word}"
+    return unrelated_name(rng)
+
+
+def unrelated_name(rng: Random) -> str:
+    """A name that says nothing. Most are of drawn letters: what has few parts is learned by heart, not copied."""
+    kind = rng.randrange(6)
+    if kind == 0:
+        return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4)))
+    words = ["".join(rng.choices(ascii_lowercase, k=rng.randint(2, 8))) for _ in range(1 + (kind > 3))]
+    head = [rng.choice(_ALIAS_HEADS)] if kind == 1 else []
+    name = "_".join((*head, *words))
+    return f"{name}_" if iskeyword(name) else name

@@ -11,6 +11,7 @@ from random import Random
 import torch
 
 from BackendBench.vllm_backend.generation.engines.base import Prompt, Sample, SamplingParameters
+from BackendBench.vllm_backend.generation.kernel_lm import own_sampling
 from BackendBench.vllm_backend.generation.kernel_lm.batching import Batcher, Request
 from BackendBench.vllm_backend.generation.kernel_lm.decoder import Decoder
 from BackendBench.vllm_backend.state.task import Dsl
@@ -76,8 +77,6 @@ def sample_texts(directory: Path, operation: str, dsl: Dsl, count: int, seed: in
     described = operations.from_plain(operations.describe(operation))
     prompt = example_of(described, dsl, "fresh", Random(seed), count=0, renames=False).prompt
     threads = torch.get_num_threads()
+    parameters = SamplingParameters(*own_sampling(directory), max_tokens=LONGEST, seed=seed)
     sampler = Sampler(directory, threads=threads)
-    return [
-        sample.text
-        for sample in sampler.sample([prompt], count, SamplingParameters(max_tokens=LONGEST, seed=seed))[0]
-    ]
+    return [sample.text for sample in sampler.sample([prompt], count, parameters)[0]]

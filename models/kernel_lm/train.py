@@ -1,12 +1,12 @@
 """Train the model from nothing: corpus, tokenizer, weights, in minutes on one GPU.
 
-    python -m models.kernel_lm.train --out DIRECTORY --minutes 5 --seed 0
+    python -m models.kernel_lm.train --out DIRECTORY --seed 0
 
 - Processes describe the operations, then write texts for the tokenizer, then rows for as long as the training takes.
 - Muon and AdamW, weights and their averages in float32; the learning rate rises, stays and falls to zero. Its
   course follows the steps where ``--steps`` says how many, else the clock of ``--minutes``, all preparation included.
 - ``DIRECTORY`` then holds what transformers and vLLM load, and ``training.json``, which says how it was made.
-- On a GPU in bfloat16, without one in float32 (``ways.py``): an hour of two cores makes the model that is shipped.
+- On a GPU in bfloat16, which made the model that is shipped; without one in float32 (``ways.py``), and for an hour.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ from .shape import PADDING_ID, TURN_END_ID, Shape
 from .shards import Corpus, Recipe
 from .ways import OnCpu, OnGpu, Way
 
+GPU_STEPS = 3200
+"""Where neither steps nor minutes are said: of 65,536 tokens, six minutes of an H100, and two of preparation."""
+CPU_MINUTES = 60.0
+"""Likewise without a GPU: much less than the model could use."""
+BATCHES = {True: 8, False: 4}
+"""Rows on a GPU, documents without one."""
 LEARNING_RATE = 6e-3
 """With Muon. After 120 steps of two documents the loss was 2.2 nats a token, with AdamW alone (at 3e-3) 3.7."""
 FINAL_SHARE = 0.5
@@ -46,6 +52,8 @@ TOKENIZER_SHARDS = 20
 """Some 2,500 prompts and 15,000 answers: more does not change the merges that matter."""
 BATCHES_AHEAD = 8
 LOG_STEPS = 20
+TEMPERATURE = 1.2
+"""Of the model's samples by default, without a top-p, which cuts every rare mistake away: see docs/kernel_lm.md."""
 VALIDATION_SHARD = -10_000
 """The first of those that nothing is learned from."""
 
@@ -253,8 +261,8 @@ def save(trainer: Trainer, trained: Any, report: dict[str, Any], settings: Setti
         "eos_token_id": TURN_END_ID,
         "pad_token_id": PADDING_ID,
         "do_sample": True,
-        "temperature": 0.8,
-        "top_p": 0.95,
+        "temperature": TEMPERATURE,
+        "top_p": 1.0,
     }
     write_json(settings.out / "generation_config.json", generation)
     report |= {
@@ -292,20 +300,29 @@ def _parsed(arguments: Sequence[str] | None) -> Settings:
         prog="python -m models.kernel_lm.train", description="Train the farm's own model."
     )
     parser.add_argument("--out", type=Path, required=True, help="directory for the model's files")
-    parser.add_argument("--minutes", type=float, default=5.0, help="whole time, all preparation included")
     parser.add_argument(
-        "--steps", type=int, default=0, help="number of steps; 0: as many as the minutes allow"
+        "--minutes", type=float, help="whole time, all preparation included, instead of --steps"
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        help=f"default: {GPU_STEPS} on a GPU, without one as many as --minutes {CPU_MINUTES:.0f} allow",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--processes", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="that write the corpus"
     )
     parser.add_argument("--row-length", type=int, default=8192, help="tokens of a row, on a GPU")
-    parser.add_argument(
-        "--batch", type=int, default=8, help="of this many rows (GPU) or documents (without one)"
-    )
-    given = parser.parse_args(arguments)
-    return Settings(**vars(given))
+    parser.add_argument("--batch", type=int, help="of this many rows (GPU) or documents (without one)")
+    return decided(vars(parser.parse_args(arguments)), on_gpu=torch.cuda.is_available())
+
+
+def decided(given: dict[str, Any], *, on_gpu: bool) -> Settings:
+    """What the command line says, and what it leaves to the device."""
+    if not given["minutes"] and not given["steps"]:
+        given |= {"steps": GPU_STEPS} if on_gpu else {"minutes": CPU_MINUTES}
+    given["batch"] = given["batch"] or BATCHES[on_gpu]
+    return Settings(**{**given, "minutes": given["minutes"] or 0.0, "steps": given["steps"] or 0})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 # Usage: scripts/gpu/run.sh STEP[:SECONDS] ...
 #   doctor                 what the machine has
 #   tests                  the tests that need a GPU
-#   farm                   a whole run with the embedded grammar; OPERATIONS, CANDIDATES, MINUTES
+#   farm                   a whole run with --engine grammar; OPERATIONS, CANDIDATES, MINUTES
 #   loop                   a whole run with the small model through vLLM beside the judge; LOOP_OPERATIONS,
 #                          LOOP_CANDIDATES, LOOP_MINUTES, LOOP_FLAGS
 #   prototype              scripts/run_vllm_prototype.py with the small model given as --model; PROTOTYPE_FLAGS

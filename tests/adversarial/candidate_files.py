@@ -28,7 +28,7 @@ SLOWER = "slower"
 
 def judge_settings(target: Target, kind: Kind) -> JudgeSettings:
     """Small limits, so that what hangs or grows is over soon; attacks meet the walls behind the screen."""
-    seconds = 12.0 if kind == "attacks" else 60.0
+    seconds = 60.0 if kind == "controls" else 12.0 if target == "cpu" else 45.0  # extensions take nvcc 30 s
     return JudgeSettings(
         target=target, concurrency=2 if target == "cpu" else 0, skip_screen=kind == "attacks", timing="quick",
         compile_seconds=seconds,

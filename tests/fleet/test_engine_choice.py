@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from BackendBench.vllm_backend.config import ConfigError, EngineConfig
+from BackendBench.vllm_backend.config import ConfigError, EngineConfig, SearchConfig
 from BackendBench.vllm_backend.fleet.devices import Gpu
-from BackendBench.vllm_backend.fleet.engine_choice import choose, engine_settings
+from BackendBench.vllm_backend.fleet.engine_choice import choose, engine_settings, sampling
 from BackendBench.vllm_backend.generation import kernel_lm
 
 
@@ -17,7 +17,8 @@ def choice(gpus: int = 0, vllm: bool = False, **config: object):
 @pytest.mark.parametrize(
     ("config", "name", "uses_gpu"),
     [
-        ({}, "grammar", False),
+        ({}, "embedded", True),
+        ({"engine": "grammar"}, "grammar", False),
         ({"endpoint": "http://localhost:8000/v1"}, "openai", False),
         ({"model": "Qwen/Qwen2.5-7B-Instruct"}, "vllm", True),
         ({"model": "m", "endpoint": "http://localhost:8000/v1"}, "openai", False),
@@ -33,7 +34,8 @@ def test_what_is_given_decides(config: dict[str, object], name: str, uses_gpu: b
 
 @pytest.mark.parametrize(("gpus", "vllm"), [(0, False), (0, True), (1, False)])
 def test_the_small_model_runs_on_the_cpu_unless_both_vllm_and_a_gpu_are_here(gpus: int, vllm: bool) -> None:
-    found = choice(gpus, vllm, engine="embedded")
+    found = choice(gpus, vllm)
+    assert found.name == "embedded"
     assert not found.uses_gpu and found.uses_cores
     assert "on the CPU" in found.reason
     assert not choice(1, True, engine="embedded").uses_cores
@@ -60,3 +62,20 @@ def test_turns_are_taken_on_every_gpu_and_gate() -> None:
     assert here.gpu_gates == ("cpu",) and here.name == "embedded"
     there = engine_settings(choice(1, True, engine="embedded"), config, gpus=(gpu,), **common)  # type: ignore[arg-type]
     assert there.gpu_gates == ("GPU-1",) and there.gpu_memory_bytes == (80 * 10**9,)
+
+
+def test_what_is_not_said_of_sampling_is_the_engine_s_own() -> None:
+    """The small model must be sampled hotter than a large one, or it makes no mistake that could be rejected."""
+    temperature, top_p = kernel_lm.own_sampling()
+    small = sampling(SearchConfig(max_tokens=9), "embedded")
+    assert (small.temperature, small.top_p, small.max_tokens) == (temperature, top_p, 9)
+    for name in ("vllm", "openai", "grammar"):
+        other = sampling(SearchConfig(), name)  # type: ignore[arg-type]
+        assert (other.temperature, other.top_p) == (0.8, 0.95)
+    assert temperature > 0.8 and top_p == 1.0
+
+
+def test_what_is_said_of_sampling_wins_each_for_itself() -> None:
+    said = sampling(SearchConfig(temperature=0.0), "embedded")
+    assert (said.temperature, said.top_p) == (0.0, kernel_lm.own_sampling()[1])
+    assert sampling(SearchConfig(top_p=0.5), "vllm").top_p == 0.5

@@ -66,6 +66,12 @@ def test_an_engine_without_gpu_leaves_all_to_evaluation(engine: str) -> None:
     assert layout.generators == (Generator(),)
 
 
+def test_the_small_model_without_vllm_writes_on_the_cpu_for_the_gpu() -> None:
+    layout = plan(1, CORES, Wishes(), engine_uses_gpu=False, engine="embedded", engine_uses_cores=True)
+    assert layout.target == "cuda" and not layout.shared
+    assert (layout.generators, layout.evaluators) == ((Generator(),), (Evaluator(gpu=0),))
+
+
 def test_target_cpu_on_a_gpu_machine_gives_the_gpus_to_the_engine() -> None:
     layout = on(2, Wishes(target="cpu"))
     assert layout.generators == (Generator((0, 1)),)

@@ -29,6 +29,8 @@ pytestmark = pytest.mark.slow
 SMALL = (
     "--operations",
     "relu,add",
+    "--engine",
+    "grammar",
     "--target",
     "cpu",
     "--group-size",
@@ -204,6 +206,8 @@ def test_two_runs_share_the_private_redis_and_the_last_one_stops_it(tmp_path: Pa
         "run",
         "--operations",
         "relu",
+        "--engine",
+        "grammar",
         "--target",
         "cpu",
         "--candidates-per-op",
@@ -217,6 +221,8 @@ def test_two_runs_share_the_private_redis_and_the_last_one_stops_it(tmp_path: Pa
         "run",
         "--operations",
         "add",
+        "--engine",
+        "grammar",
         "--target",
         "cpu",
         "--candidates-per-op",
@@ -245,7 +251,8 @@ def test_no_password_is_in_the_run_directory_or_the_logs(tmp_path: Path) -> None
     with PrivateServer(tmp_path / "server") as server:
         password = server.url.partition("//:")[2].partition("@")[0]
         done = farm(
-            "run", "--operations", "relu", "--target", "cpu", "--candidates-per-op", "4", "--timing", "none",
+            "run", "--operations", "relu", "--engine", "grammar", "--target", "cpu", "--candidates-per-op", "4",
+            "--timing", "none",
             "--redis-url", server.url,
             cwd=tmp_path, BACKENDBENCH_API_KEY="hunter2-key",
         )  # fmt: skip

@@ -59,7 +59,7 @@ def gate() -> Iterator[threading.Event]:
 def ask(client: redis.Redis, n: int = 8, id: str = "r/relu/0", **more: Any) -> GenerationTask:
     """Queue a group."""
     task = GenerationTask(
-        id=id, run="r", operation="relu", n=n, dsl="numba", target="cpu", seed=11,
+        id=id, run="r", operation="relu", n=n, dsl="numba", target="cpu", seed=11, temperature=0.8, top_p=0.95,
         **{"policy": "rejection", **more},
     )  # fmt: skip
     assert scripts.run(client, request_group(task))

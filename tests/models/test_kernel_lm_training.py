@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from models.kernel_lm import masks, packing
@@ -12,7 +14,7 @@ from models.kernel_lm.branches import laid_out
 from models.kernel_lm.model import LanguageModel
 from models.kernel_lm.packing import Document
 from models.kernel_lm.shape import Shape
-from models.kernel_lm.train import Course, learning_rate, optimisers
+from models.kernel_lm.train import CPU_MINUTES, GPU_STEPS, Course, decided, learning_rate, optimisers
 from models.kernel_lm.ways import OnCpu
 
 SMALL = Shape(vocabulary=64, hidden=32, layers=2, heads=2, key_value_heads=1, head_size=16, feed_forward=48)
@@ -101,3 +103,20 @@ def test_the_shipped_shape_is_small_enough() -> None:
     count = sum(parameter.numel() for parameter in LanguageModel(Shape()).parameters())
     assert count <= 8_000_000
     assert not (Path(__file__).parents[2] / "models" / "kernel_lm" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "on_gpu", "expected"),
+    [
+        ({}, True, (GPU_STEPS, 0.0, 8)),
+        ({}, False, (0, CPU_MINUTES, 4)),
+        ({"minutes": 5.0}, True, (0, 5.0, 8)),
+        ({"steps": 10, "batch": 2}, False, (10, 0.0, 2)),
+    ],
+)
+def test_how_long_is_left_to_the_device_unless_said(
+    given: dict[str, Any], on_gpu: bool, expected: tuple[int, float, int]
+) -> None:
+    unsaid = {"out": Path("x"), "minutes": None, "steps": None, "seed": 0, "processes": 1, "batch": None}
+    made = decided({**unsaid, **given}, on_gpu=on_gpu)
+    assert (made.steps, made.minutes, made.batch) == expected

@@ -194,7 +194,12 @@ def test_deaths_of_workers_are_listed() -> None:
     ("engine", "model", "is_model", "words"),
     [
         ("grammar", None, False, "No language model"),
-        ("embedded", None, True, "not what a large model can do"),
+        (
+            "embedded",
+            None,
+            True,
+            "small language model (kernel_lm), trained on kernels of the project's grammar",
+        ),
         ("vllm", "Qwen/Qwen2.5-7B-Instruct", True, "Qwen/Qwen2.5-7B-Instruct"),
         ("openai", None, True, "m"),
     ],

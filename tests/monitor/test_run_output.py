@@ -8,7 +8,18 @@ from pathlib import Path
 
 from tests.commands import CLI, environment, farm
 
-AT_ONCE = ("--operations", "relu", "--target", "cpu", "--max-minutes", "0.01", "--runs-dir", "runs")
+AT_ONCE = (
+    "--operations",
+    "relu",
+    "--engine",
+    "grammar",
+    "--target",
+    "cpu",
+    "--max-minutes",
+    "0.01",
+    "--runs-dir",
+    "runs",
+)
 
 
 def run_directory(folder: Path) -> Path:

@@ -25,7 +25,15 @@ T = TypeVar("T")
 def group(id: str = "r/relu/0", *, run: str = "r", operation: str = "relu", n: int = 4) -> GenerationTask:
     """A group of ``n`` candidates."""
     return GenerationTask(
-        id=id, run=run, operation=operation, n=n, dsl="numba", target="cpu", policy="reprompt"
+        id=id,
+        run=run,
+        operation=operation,
+        n=n,
+        dsl="numba",
+        target="cpu",
+        policy="reprompt",
+        temperature=0.8,
+        top_p=0.95,
     )
 
 

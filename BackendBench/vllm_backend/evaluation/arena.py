@@ -9,16 +9,23 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
 POISON = 0xCB
 """Fills outputs before every run: -2.6e7 as float32, so an element that nobody wrote cannot look right."""
+
+
+KEPT_BYTES = 3 << 30
+"""Of unused arenas on a GPU: those of a few timings."""
+LARGEST_KEPT = 512 << 20
+LARGE_STEP = 64 << 20
 
 
 class Arena(Protocol):
@@ -29,8 +36,24 @@ class Arena(Protocol):
     def export(self) -> tuple[dict[str, Any], list[int]]:
         """Description for ``attach`` in the other process, and descriptors to send along."""
 
+    def close(self, reuse: bool = True) -> None:
+        """Release the memory; the tensor must not be used afterwards. ``reuse``: whoever had it is surely gone, so
+        somebody else may have it."""
+
+
+class Storable(Protocol):
+    """What a store keeps."""
+
+    size: int
+
+    def scrub(self) -> None:
+        """Leave nothing of whoever had it."""
+
     def close(self) -> None:
-        """Release the memory; the tensor must not be used afterwards."""
+        """Free it."""
+
+
+A = TypeVar("A", bound=Storable)
 
 
 class CpuArena:
@@ -48,7 +71,7 @@ class CpuArena:
     def export(self) -> tuple[dict[str, Any], list[int]]:
         return {"kind": "cpu", "size": self.size}, [self._descriptor]
 
-    def close(self) -> None:
+    def close(self, reuse: bool = True) -> None:
         self.tensor = torch.empty(0, dtype=torch.uint8)  # the mapping goes with its last view
         os.close(self._descriptor)
 
@@ -64,7 +87,7 @@ class CudaArena:
     def __init__(self, size: int, device: torch.device) -> None:
         from cuda.bindings import driver
 
-        self.size = max(size, 1 << 20)
+        self.size = size
         torch.zeros(1, device=device)  # makes torch's primary context current
         self._pointer = _checked(driver.cuMemAlloc(self.size))
         self._handle = bytes(_checked(driver.cuIpcGetMemHandle(self._pointer)).reserved)
@@ -78,6 +101,74 @@ class CudaArena:
 
         self.tensor = torch.empty(0, dtype=torch.uint8)
         _checked(driver.cuMemFree(self._pointer))
+
+    def scrub(self) -> None:
+        """Leave nothing of whoever had it."""
+        self.tensor.fill_(POISON)
+        torch.cuda.synchronize(self.tensor.device)
+
+
+class ArenaStore(Generic[A]):
+    """Arenas of a GPU that nobody uses, for the next candidate: making and freeing them waits for the driver, which is
+    busy with contexts, and everything in the judge would wait with them.
+
+    Who had one before is dead by then, and it is scrubbed: nothing passes from candidate to candidate.
+    """
+
+    def __init__(self, make: Callable[[int], A]) -> None:
+        self._make = make
+        self._free: dict[int, list[A]] = {}
+        self._kept = 0
+
+    def take(self, size: int) -> A:
+        """An arena of at least ``size`` bytes."""
+        wanted = rounded(size)
+        free = self._free.get(wanted)
+        if not free:
+            return self._make(wanted)
+        arena = free.pop()
+        self._kept -= arena.size
+        arena.scrub()
+        return arena
+
+    def give(self, arena: A) -> None:
+        """Nobody uses it any more."""
+        if arena.size > LARGEST_KEPT or self._kept + arena.size > KEPT_BYTES:
+            arena.close()
+            return
+        self._free.setdefault(arena.size, []).append(arena)
+        self._kept += arena.size
+
+
+def rounded(size: int) -> int:
+    """Sizes come in powers of two, so that one serves for many operations; large ones in steps of 64 MiB."""
+    if size > LARGEST_KEPT:
+        return -(-size // LARGE_STEP) * LARGE_STEP
+    return 1 << max(20, (size - 1).bit_length())
+
+
+class Borrowed:
+    """An arena of a store, for one candidate."""
+
+    def __init__(self, store: ArenaStore[CudaArena], size: int) -> None:
+        self._store = store
+        self._arena = store.take(size)
+        self.tensor = self._arena.tensor
+
+    def export(self) -> tuple[dict[str, Any], list[int]]:
+        return self._arena.export()
+
+    def close(self, reuse: bool = True) -> None:
+        self.tensor = torch.empty(0, dtype=torch.uint8)
+        if reuse:
+            self._store.give(self._arena)
+        else:
+            self._arena.close()
+
+
+@functools.cache
+def _store(device: torch.device) -> ArenaStore[CudaArena]:
+    return ArenaStore(lambda size: CudaArena(size, device))
 
 
 class CudaError(RuntimeError):
@@ -109,7 +200,7 @@ def _device_bytes(pointer: int, size: int, device: torch.device) -> torch.Tensor
 
 def make(size: int, device: torch.device) -> Arena:
     """An arena of at least ``size`` bytes on ``device``."""
-    return CpuArena(size) if device.type == "cpu" else CudaArena(size, device)
+    return CpuArena(size) if device.type == "cpu" else Borrowed(_store(device), size)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 - Made once per operation and seed on the judge's device; the seed is secret and changes (see judge.py).
 - The first chunk is small, so that most wrong candidates fail after a few calls.
+- The first cases are called many times more in the end: whoever works only for so many calls is seen.
 - A repeat chunk sends other values of the same shapes, each twice: whoever caches, answers stale; whoever has one
   buffer for all answers, shares it between two of them.
 - A huge case (see huge.py) is a chunk of its own, of which only the layout is kept: ``fresh`` draws each trial.
@@ -24,6 +25,8 @@ FIRST_CHUNK = 3
 """Cases; enough to fail nearly every wrong kernel."""
 REPEATED = 6
 """Cases that are called again, twice, with other values."""
+ENDURED = 160
+"""Calls of the first cases after all cases have passed. With all others a kernel is called more than 200 times."""
 CHUNK_CASES = 10
 CHUNK_BYTES = 64 << 20
 """Cases, and bytes of inputs and outputs, that travel in one request."""
@@ -65,6 +68,8 @@ class CasePlan:
     chunks: list[Chunk]
     left_out: list[str]
     """Cases that cannot be sent or compared, with the reason."""
+    endurance: Chunk | None = None
+    """The first cases again and again, of which some are compared; not counted as cases."""
 
     @property
     def total(self) -> int:
@@ -74,9 +79,10 @@ class CasePlan:
     @property
     def room(self) -> tuple[int, int]:
         """Bytes of the largest chunk: (inputs, outputs)."""
+        every = [*self.chunks, self.endurance] if self.endurance is not None else self.chunks
         return (
-            max((c.layout.input_bytes for c in self.chunks), default=0),
-            max((c.layout.output_bytes for c in self.chunks), default=0),
+            max((c.layout.input_bytes for c in every), default=0),
+            max((c.layout.output_bytes for c in every), default=0),
         )
 
 
@@ -95,7 +101,15 @@ def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
     chunks = [_chunk(g) for g in groups if g]
     trials = -(-huge.TRIALS // max(1, len(alone)))
     chunks += [Chunk([c], c.layout, trials) for c in alone if c.layout is not None]
-    return CasePlan(operation, chunks, left_out)
+    return CasePlan(operation, chunks, left_out, _endurance(first[:FIRST_CHUNK]))
+
+
+def _endurance(first: list[tuple[Case, CheckedCase]]) -> Chunk | None:
+    if not first:
+        return None
+    size = sum(_bytes(pair) for pair in first)
+    rounds = max(1, min(ENDURED // len(first), CHUNK_BYTES // max(1, size)))
+    return _chunk(first * rounds)
 
 
 def fresh(operation: Operation, chunk: Chunk, device: torch.device, seed: int, rng: random.Random) -> Chunk:
@@ -138,13 +152,18 @@ def _by_size(
     groups: list[list[tuple[Case, CheckedCase]]] = [[]]
     size = 0
     for pair in cases:
-        bytes_of = sum(t.numel() * t.element_size() for t in [*pair[1].inputs, *pair[1].expected])
+        bytes_of = _bytes(pair)
         if groups[-1] and (size + bytes_of > CHUNK_BYTES or len(groups[-1]) >= CHUNK_CASES):
             groups.append([])
             size = 0
         groups[-1].append(pair)
         size += bytes_of
     return groups
+
+
+def _bytes(pair: tuple[Case, CheckedCase]) -> int:
+    """Of its inputs and outputs."""
+    return sum(t.numel() * t.element_size() for t in [*pair[1].inputs, *pair[1].expected])
 
 
 def _chunk(pairs: list[tuple[Case, CheckedCase]]) -> Chunk:

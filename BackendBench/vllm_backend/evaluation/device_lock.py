@@ -76,7 +76,7 @@ class DeviceLock:
         waited = any(came < self._timed for came in self._arrivals)
         return not (self._exclusive or self._sharing or waited)
 
-    def leave_until(self, gone: Awaitable[None]) -> None:
+    def leave_until(self, gone: Awaitable[object]) -> None:
         """Whoever has the device alone says what of him is still there when he leaves: others may share the device
         with it, nobody has it alone before ``gone``."""
         self._sharing += 1
@@ -84,7 +84,7 @@ class DeviceLock:
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
-    async def _left(self, gone: Awaitable[None]) -> None:
+    async def _left(self, gone: Awaitable[object]) -> None:
         try:
             await gone
         finally:

@@ -26,7 +26,7 @@ async def attached(session: Session, room: tuple[int, int], device: torch.device
         arenas, descriptors = buffers.export()
         await session.request("attach", limit, descriptors, arenas=arenas)
     except BaseException:
-        buffers.close()
+        buffers.close(reuse=False)
         raise
     return buffers
 
@@ -59,7 +59,7 @@ class EagerSide:
         if self._session is not None:
             self._session.kill()
         if self._buffers is not None:
-            self._buffers.close()
+            self._buffers.close(reuse=False)
         self._session = self._buffers = None
 
     async def _running(self, operation: Operation) -> Session:

@@ -13,8 +13,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -31,15 +31,12 @@ from . import (
     conditions,
     eager,
     interval,
-    launcher_stubs,
     leftovers,
-    outputs,
     reference_pool,
     roofline,
     sandbox,
 )  # fmt: skip
-from .bench import Bench
-from .case_plan import Chunk
+from .correctness_stage import CorrectnessStage, Floor
 from .device_lock import DeviceLock
 from .eager import EagerSide
 from .failure import CandidateFailed, Failure, InfrastructureFault
@@ -49,7 +46,7 @@ from .session import Session
 from .settings import JudgeSettings
 from .shared_calls import Buffers
 from .timing_stage import Lane, TimingStage
-from .trial import Trial, Where, verdict
+from .trial import Examination, Trial, Where, verdict
 from .warm_pool import WarmPool
 
 DOUBTFUL = {
@@ -65,12 +62,6 @@ DEVICE_SUSPECT = {
 TIMING_PLACES = 3
 """Candidates that hold memory for a timing: one is timed, two are ready when it is done."""
 WARM_UP_OPERATION = "softmax"
-CONFIRMED_CHUNKS = 2
-"""Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
-compared again anyway, and compiling for every case a second time would double the price of a winner."""
-FIRST_CASES_SECONDS = 4.0
-"""On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
-from timing, so this limit is short."""
 
 
 def _operation(name: str, source: str) -> Operation:
@@ -89,15 +80,18 @@ class Judge:
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
         flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
         self.concurrency = settings.concurrency or flying
-        self._compilers = asyncio.Semaphore(compiling)
         self._timing_places = asyncio.Semaphore(TIMING_PLACES)
         self._lock = DeviceLock()
+        floor = Floor(self._lock, asyncio.Semaphore(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
         self._pool = WarmPool(settings, self.threads, spares)
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
+        self._correctness = CorrectnessStage(
+            settings, self.device, floor, self._pool.want_launchers, self._rng
+        )
         self._lost = False
         self._eager = EagerSide(self._pool, self.device, settings.timing_seconds)
 
@@ -198,141 +192,13 @@ class Judge:
             torch.cuda.empty_cache()  # arenas are no memory of torch's
         buffers = Buffers(*prepared.plan.room, self.device)
         try:
-            async with self._compiling(trial, prefix):
-                await self._load(session, buffers, task, prepared.operation)
-            await self._check_in_steps(session, buffers, task, prepared, trial, prefix)
+            await self._correctness.run(Examination(session, buffers, task, prepared, trial, prefix))
             await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, buffers, prepared, trial, prefix)
         finally:
             session.kill()
-            await session.gone()
-            buffers.close()
-
-    @asynccontextmanager
-    async def _compiling(self, trial: Trial, prefix: str) -> AsyncIterator[None]:
-        """A core to compile on. On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
-        asked = time.monotonic()
-        async with self._compilers if self.settings.target == "cuda" else self._lock.shared():
-            trial.book(prefix + "wait", time.monotonic() - asked)
-            async with trial.stage(prefix + "compile"):
-                yield
-
-    async def _load(
-        self, session: Session, buffers: Buffers, task: EvaluationTask, operation: Operation
-    ) -> None:
-        session.stage = "loading the module"
-        limit = self.settings.compile_seconds
-        await session.request("load", limit, code=task.code + operation.adapter, function=operation.function)
-        arenas, descriptors = buffers.export()
-        await session.request("attach", limit, descriptors, arenas=arenas)
-
-    async def _check_in_steps(
-        self,
-        session: Session,
-        buffers: Buffers,
-        task: EvaluationTask,
-        prepared: Prepared,
-        trial: Trial,
-        prefix: str,
-    ) -> None:
-        """The first few cases, which fail nearly every wrong kernel before the rest is compiled; then all others. The
-        workloads are compiled with these."""
-        chunks, benches = prepared.plan.chunks, prepared.benches
-        if prefix:
-            chunks = chunks[:CONFIRMED_CHUNKS]
-        else:
-            trial.total = prepared.plan.total
-        deadline = time.monotonic() + self.settings.correctness_seconds
-        steps: list[tuple[list[Chunk], list[Bench]]] = [(chunks[:1], []), (chunks[1:], benches)]
-        passed, compiling = 0, self.settings.compile_seconds
-        for step, timed in steps:
-            if task.dsl == "triton":
-                asked = time.monotonic()
-                async with self._compiling(trial, prefix):
-                    started = time.monotonic()
-                    await self._compile(session, step, timed, compiling)
-                compiling = max(0.1, compiling - (time.monotonic() - started))
-                deadline += time.monotonic() - asked
-            if not step:
-                continue
-            waited = time.monotonic()
-            async with self._lock.shared(), trial.stage(prefix + "correctness"):
-                waited = time.monotonic() - waited
-                deadline += waited
-                trial.book(prefix + "wait", waited)
-                for chunk in (
-                    c for c in step for _ in range(min(c.trials, CONFIRMED_CHUNKS) if prefix else c.trials)
-                ):
-                    await self._check(
-                        session,
-                        buffers,
-                        prepared,
-                        await self._drawn(prepared.operation, chunk),
-                        deadline,
-                        trial,
-                        passed,
-                    )
-                    passed += len(chunk.cases)
-
-    async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
-        """The chunk with its tensors: those of a huge case are made now, under a secret seed."""
-        if not chunk.huge:
-            return chunk
-        seed = self._rng.getrandbits(31)
-        return await asyncio.to_thread(case_plan.fresh, operation, chunk, self.device, seed, self._rng)
-
-    async def _compile(
-        self, session: Session, chunks: list[Chunk], benches: list[Bench], limit: float
-    ) -> None:
-        """Compile without launching, for at most ``limit`` seconds. What fails for another reason than the compiler's
-        will fail again when it is run."""
-        session.stage = "compiling"
-        deadline = time.monotonic() + limit
-        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
-        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
-        for request, names in requests:
-            session.case_names = names
-            try:
-                reply = await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
-                self._pool.want_launchers(launcher_stubs.told(reply.get("launchers")))
-            except CandidateFailed as error:
-                if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
-                    raise
-
-    async def _check(
-        self, session: Session, buffers: Buffers, prepared: Prepared, chunk: Chunk, deadline: float, trial: Trial,
-        passed: int,
-    ) -> None:  # fmt: skip
-        session.stage = "the correctness cases"
-        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-            buffers.write(item, case.inputs)
-        buffers.poison(chunk.layout)
-        buffers.settle()
-        session.case_names = [c.name for c in chunk.cases]
-        left = max(0.1, deadline - time.monotonic())
-        if prepared.plan.chunks[0] is chunk and self.settings.target == "cuda":
-            left = min(left, FIRST_CASES_SECONDS)
-        reply = await session.request("run", left, calls=chunk.layout.request(), forbidden=prepared.packets)
-        self._note_library_calls(reply, trial)
-        leftovers.refuse_reported(reply)
-        for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
-            failure = outputs.check_case(prepared.operation, reply, index, item, case, buffers)
-            if failure is not None:
-                raise CandidateFailed(failure)
-            trial.passed = max(trial.passed, passed + index + 1)
-        await asyncio.sleep(0)  # let the other candidates' replies in
-        session.case_names = ()
-
-    def _note_library_calls(self, reply: dict[str, object], trial: Trial) -> None:
-        computed = reply.get("computed")
-        if not isinstance(computed, list) or not computed:
-            return
-        names = ", ".join(str(c)[:60] for c in computed[:5])
-        if not self.settings.allow_library_calls:
-            text = f"lets torch compute: {names}; write the computation in the kernel"
-            raise CandidateFailed(Failure(ErrorType.LIBRARY_CALL, text))
-        trial.label = "library_call"
+            buffers.close(reuse=await session.gone())
 
     async def _time(
         self, session: Session, attached: Buffers, prepared: Prepared, trial: Trial, prefix: str
@@ -350,9 +216,9 @@ class Judge:
                         await self._time_alone(Lane(session, mine), prepared, trial, fixed=bool(prefix))
         finally:
             session.kill()
-            await session.gone()
+            gone = await session.gone()
             if mine is not attached:
-                mine.close()
+                mine.close(reuse=gone)
 
     async def _time_alone(self, lane: Lane, prepared: Prepared, trial: Trial, fixed: bool) -> None:
         """Nothing of the candidate may run when the next one is timed."""
@@ -362,7 +228,7 @@ class Judge:
                 self._rng, self.settings.timing_seconds,
             )  # fmt: skip
             stage.forbidden = prepared.packets
-            stage.note = partial(self._note_library_calls, trial=trial)
+            stage.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
             await self._measure(stage, prepared, trial, fixed)
             trial.conditions.update(conditions.now(self.device, self.threads))
             await self._eager.release()

@@ -112,7 +112,9 @@ class Session:
             with contextlib.suppress(OSError):
                 self._sock.close()
 
-    async def gone(self) -> None:
-        """Wait until the process is dead and reaped."""
+    async def gone(self) -> bool:
+        """Wait until the process is dead and reaped; False where that cannot be said after a while."""
         with contextlib.suppress(asyncio.TimeoutError, InfrastructureFault):
             await asyncio.wait_for(asyncio.shield(self._exited), EXIT_GRACE_SECONDS)
+            return True
+        return False

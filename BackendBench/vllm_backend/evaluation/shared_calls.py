@@ -108,9 +108,10 @@ class Buffers:
             for place, tensor in zip(item.inputs, tensors, strict=True)
         )
 
-    def close(self) -> None:
-        self.inputs.close()
-        self.outputs.close()
+    def close(self, reuse: bool = True) -> None:
+        """Release both. ``reuse``: whoever had them is surely gone."""
+        self.inputs.close(reuse)
+        self.outputs.close(reuse)
 
 
 def read(memory: torch.Tensor, item: LaidOut) -> list[torch.Tensor]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import torch
 
+from ..state.error_type import ErrorType
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
 from . import conditions, interval, roofline
 from .bench import Bench
-from .failure import Failure
+from .failure import CandidateFailed, Failure
+from .reference_pool import Prepared
+from .session import Session
+from .shared_calls import Buffers
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,30 @@ class Trial:
     def book(self, name: str, seconds: float) -> None:
         """Add to the time of a stage."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def note_library_calls(self, reply: Mapping[str, object], allowed: bool) -> None:
+        """What torch computed for the candidate, by a reply of its process. Raises CandidateFailed where it may not."""
+        computed = reply.get("computed")
+        if not isinstance(computed, list) or not computed:
+            return
+        names = ", ".join(str(c)[:60] for c in computed[:5])
+        if not allowed:
+            text = f"lets torch compute: {names}; write the computation in the kernel"
+            raise CandidateFailed(Failure(ErrorType.LIBRARY_CALL, text))
+        self.label = "library_call"
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One process of one candidate, what it is examined with, and where the findings go."""
+
+    session: Session
+    buffers: Buffers
+    task: EvaluationTask
+    prepared: Prepared
+    trial: Trial
+    prefix: str
+    """Of the names of its stages; '' for the first examination, else it confirms."""
 
 
 def verdict(task: EvaluationTask, trial: Trial, failure: Failure | None, found: Where) -> Verdict:

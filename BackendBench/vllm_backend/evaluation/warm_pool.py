@@ -32,6 +32,10 @@ PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TR
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 
 
+CONNECTIONS = "1"
+"""Queues that a context has in hardware, on both sides of a timing; usual are 8. Contexts are made and ended under one
+lock of the driver, and each queue adds to that (benchmarks/contexts.py). Kernels that one process launches on several
+streams may then wait for each other."""
 MOST_LAUNCHERS = 256
 """Each takes 50 kB of every candidate's memory and 0.4 s of one core once; kernels of one farm need a few dozen."""
 
@@ -254,4 +258,5 @@ def environment(threads: int, gpu: str = "") -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         **MALLOC,
         "CUDA_MODULE_LOADING": "LAZY",
+        "CUDA_DEVICE_MAX_CONNECTIONS": CONNECTIONS,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import ConfigError, EngineConfig
-from ..generation import kernel_lm
+from ..config import ConfigError, EngineConfig, SearchConfig
+from ..generation import engines, kernel_lm
+from ..generation.engines.base import SamplingParameters
 from ..generation.settings import EngineName, EngineSettings
 from .devices import Gpu
 
@@ -46,7 +47,7 @@ def choose(config: EngineConfig, *, gpus: int, vllm_installed: bool) -> EngineCh
         return EngineChoice(name, True, f"engine vllm: {config.model}")
     if name == "embedded":
         return _embedded(gpus, vllm_installed)
-    text = "engine grammar: no language model; the text comes from the embedded grammar of kernels"
+    text = "engine grammar: no language model; the text comes from a grammar of kernels"
     return EngineChoice(name, False, f"{text} (a model: --model NAME, or --endpoint URL)")
 
 
@@ -76,21 +77,34 @@ def engine_settings(
     )
 
 
+def sampling(config: SearchConfig, name: EngineName) -> SamplingParameters:
+    """How this engine is sampled: as the settings say, else as is its own."""
+    own = engines.sampling(name)
+    return SamplingParameters(
+        temperature=own.temperature if config.temperature is None else config.temperature,
+        top_p=own.top_p if config.top_p is None else config.top_p,
+        max_tokens=config.max_tokens,
+    )
+
+
 def _embedded(gpus: int, vllm_installed: bool) -> EngineChoice:
     if not kernel_lm.is_here():
         raise ConfigError(
-            "--engine embedded: this installation has no weights of the small model: make train"
+            "engine embedded: this installation has no weights of the small model: make train, or give --model NAME, "
+            "--endpoint URL or --engine grammar"
         )
     uses_gpu = bool(gpus and vllm_installed)
     through = "through vLLM" if uses_gpu else "on the CPU"
-    text = f"engine embedded: the farm's own small language model {through}, 3 million parameters"
+    text = (
+        f"engine embedded: the farm's own small language model {through}, trained on the kernels of a grammar"
+    )
     return EngineChoice("embedded", uses_gpu, f"{text} (a larger one: --model NAME, or --endpoint URL)")
 
 
 def _automatic(config: EngineConfig) -> EngineName:
     if config.endpoint:
         return "openai"
-    return "vllm" if config.model else "grammar"
+    return "vllm" if config.model else "embedded"
 
 
 def _check_vllm(config: EngineConfig, gpus: int, vllm_installed: bool) -> None:
@@ -106,5 +120,5 @@ def _check_vllm(config: EngineConfig, gpus: int, vllm_installed: bool) -> None:
     if missing:
         raise ConfigError(
             f"--model {config.model} cannot run here: {' and '.join(missing)}. To mend it: {' and '.join(mend)}; "
-            "or give --endpoint URL of a server that has the model; or leave --model out for the embedded grammar"
+            "or give --endpoint URL of a server that has the model; or leave --model out for the farm's own small model"
         )

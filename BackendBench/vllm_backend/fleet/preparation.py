@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from ..config import ConfigError, RunConfig
 from ..generation.engines import preflight
+from ..generation.engines.base import SamplingParameters
 from ..generation.settings import EngineSettings
 from ..state.task import Dsl
 from . import private_redis
 from .devices import Gpu, visible_gpus
-from .engine_choice import EngineChoice, choose, engine_settings
+from .engine_choice import EngineChoice, choose, engine_settings, sampling
 from .layout import Layout, Wishes, plan
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Prepared:
     """A run that can be started."""
 
     config: RunConfig
-    """With the seed drawn."""
+    """With the seed drawn and the sampling decided."""
     operations: tuple[Operation, ...]
     engine: EngineChoice
     layout: Layout
@@ -48,6 +49,11 @@ class Prepared:
             shared=any(index in self.layout.shared for index in mine),
             gate=self.layout.generators[number].gate,
         )
+
+    @property
+    def sampling(self) -> SamplingParameters:
+        """How candidates are sampled."""
+        return sampling(self.config, self.engine.name)
 
     @property
     def device_name(self) -> str:
@@ -75,13 +81,18 @@ def prepare(config: RunConfig) -> Prepared:
     from ..operations import catalog
 
     operations = tuple(catalog.parse_list(config.operations))
-    if config.seed is None:
-        config = config.model_copy(update={"seed": secrets.randbelow(2**31)})
-    prepared = Prepared(config, operations, engine, layout, tuple(gpus), dsl)
+    prepared = Prepared(decided(config, engine), operations, engine, layout, tuple(gpus), dsl)
     return replace(
         prepared,
         notes=(*sandbox_notes(config.judge.require_sandbox), *preflight(prepared.engine_settings(0))),
     )
+
+
+def decided(config: RunConfig, engine: EngineChoice) -> RunConfig:
+    """The settings with what was left open: a drawn seed, and the engine's own sampling."""
+    chosen = sampling(config, engine.name)
+    seed = secrets.randbelow(2**31) if config.seed is None else config.seed
+    return config.model_copy(update={"seed": seed, "temperature": chosen.temperature, "top_p": chosen.top_p})
 
 
 def sandbox_notes(required: bool) -> list[str]:

@@ -14,7 +14,7 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name: EngineName = "grammar"
+    name: EngineName = "embedded"
     model: str = ""
     """Name or directory of the model; '' with an endpoint: the one model that it serves."""
     endpoints: tuple[str, ...] = ()

@@ -28,10 +28,10 @@ class GenerationTask(Message):
     target: Target
     policy: str
     """Name of the search policy that composes the prompt from the feedback at hand when sampling starts."""
+    temperature: float
+    top_p: float
     kind: GroupKind = "fresh"
     seed: int = 0
-    temperature: float = 0.8
-    top_p: float = 0.95
     max_tokens: int = Field(default=2048, gt=0)
 
 

@@ -1,7 +1,7 @@
 # operation: relu
 # target: both
 # expect: forbidden_code
-# behind the screen: protocol_violation
+# behind the screen: protocol_violation, crash
 """Writes a frame of its own to every socket and leaves with exit code 0."""
 
 import json

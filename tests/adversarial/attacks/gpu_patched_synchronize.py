@@ -1,7 +1,7 @@
 # operation: relu
 # target: cuda
 # expect: forbidden_code
-# behind the screen: clock_tampering, leftover_work, faster_than_physics, wrong_values, wrong_nonfinite
+# behind the screen: clock_tampering, leftover_work, faster_than_physics, wrong_values, wrong_nonfinite, runtime_error
 """Synchronising does nothing, on a side stream nothing is waited for."""
 
 import torch

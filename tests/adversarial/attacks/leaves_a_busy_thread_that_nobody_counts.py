@@ -1,7 +1,7 @@
 # operation: relu
 # target: both
 # expect: forbidden_code
-# behind the screen: leftover_work
+# behind the screen: leftover_work, timeout
 """A thread spins on after the call, and the harness's count of threads is made to say nothing."""
 
 import _thread

@@ -1,7 +1,7 @@
 # operation: relu
 # target: both
 # expect: forbidden_code
-# behind the screen: protocol_violation
+# behind the screen: protocol_violation, timeout
 """A pickle that runs a command wherever it is loaded."""
 
 import os

@@ -1,7 +1,7 @@
 # operation: relu
 # target: both
 # expect: forbidden_code
-# behind the screen: protocol_violation
+# behind the screen: protocol_violation, timeout
 """Announces a reply of four gigabytes."""
 
 import os

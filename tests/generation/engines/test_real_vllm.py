@@ -141,7 +141,16 @@ def test_a_worker_with_vllm_samples_a_group(
         engine=EngineSettings(name="vllm", model=str(model), engine_args=real_vllm.ENGINE_ARGS),
     )
     task = GenerationTask(
-        id="g", run="r", operation="relu", n=6, dsl="numba", target="cpu", policy="rejection", max_tokens=40
+        id="g",
+        run="r",
+        operation="relu",
+        n=6,
+        dsl="numba",
+        target="cpu",
+        policy="rejection",
+        temperature=0.8,
+        top_p=0.95,
+        max_tokens=40,
     )
     RunStore(redis_client).create("r", ["relu"], {})
     scripts.run(redis_client, request_group(task))

@@ -34,6 +34,7 @@ from BackendBench.vllm_backend.generation.prompts import compose_prompt
 from BackendBench.vllm_backend.generation.settings import EngineSettings
 from BackendBench.vllm_backend.operations import catalog
 from BackendBench.vllm_backend.search.policy import PromptContext
+from BackendBench.vllm_backend.state.task import Dsl, Target
 from models.kernel_lm import tokenizer
 from models.kernel_lm.masks import dense
 from models.kernel_lm.model import LanguageModel
@@ -42,8 +43,9 @@ from models.kernel_lm.shape import Shape
 LARGEST_WEIGHTS = 16_000_000
 
 
-def prompt(operation: str = "relu") -> Prompt:
-    return compose_prompt(view_of(catalog.resolve(operation)), "numba", "cpu", "", PromptContext())
+def prompt(operation: str = "relu", dsl: Dsl = "numba") -> Prompt:
+    where: tuple[Target, str] = ("cuda", "NVIDIA H200") if dsl == "triton" else ("cpu", "")
+    return compose_prompt(view_of(catalog.resolve(operation)), dsl, *where, PromptContext())
 
 
 async def drawn(engine: EmbeddedEngine, asked: Prompt, n: int, group: str, **how: Any) -> list[Sample]:
@@ -92,12 +94,13 @@ def test_the_decoder_computes_what_the_training_computed() -> None:
             torch.testing.assert_close(stepped, seen[at].expand(2, -1), atol=2e-3, rtol=2e-3)
 
 
-def test_it_writes_relu() -> None:
-    samples = with_engine(lambda engine: drawn(engine, prompt(), 8, "g", temperature=0.0))
+@pytest.mark.parametrize(("dsl", "mark"), [("numba", "numba.njit"), ("triton", "@triton.jit")])
+def test_it_writes_relu(dsl: Dsl, mark: str) -> None:
+    samples = with_engine(lambda engine: drawn(engine, prompt("relu", dsl), 8, "g", temperature=0.0))
     assert [sample.index for sample in samples] == list(range(8))
     assert len({sample.text for sample in samples}) == 1, "the likeliest text"
     found = extract(samples[0].text, "relu_kernel_impl", truncated=False)
-    assert not isinstance(found, Unusable) and "numba.njit" in found.code
+    assert not isinstance(found, Unusable) and mark in found.code
     compile(found.code, "kernel", "exec")
 
 

@@ -5,8 +5,9 @@ A new engine is a file here with a class below ``base.Engine``, a line in ``crea
 
 from __future__ import annotations
 
-from ..settings import EngineSettings
-from .base import Engine
+from ..kernel_lm import own_sampling
+from ..settings import EngineName, EngineSettings
+from .base import Engine, SamplingParameters
 
 
 def create(name: str, settings: EngineSettings) -> Engine:
@@ -28,6 +29,11 @@ def create(name: str, settings: EngineSettings) -> Engine:
 
         return EmbeddedVllmEngine(settings) if settings.gpu_memory_bytes else EmbeddedEngine(settings)
     raise ValueError(f"no engine is called {name!r}")
+
+
+def sampling(name: EngineName) -> SamplingParameters:
+    """How an engine is sampled where nobody says otherwise: the small model as its files say, others alike."""
+    return SamplingParameters(*own_sampling()) if name == "embedded" else SamplingParameters()
 
 
 def preflight(settings: EngineSettings) -> list[str]:

@@ -1,6 +1,6 @@
 """The farm's own small model (``kernel_lm``): through vLLM on a GPU, through a decoder of its own without one.
 
-- 3 million parameters, trained on what the grammar writes: it knows a few dozen operations and repeats their
+- 7 million parameters, trained on what the grammar writes: it knows a few dozen operations and repeats their
   mistakes. It makes the whole path run on a real language model anywhere; it is no match for a large one.
 - Without vLLM many samples go through one decoder in one thread (``kernel_lm/batching.py``). What a sample is
   depends on its prompt, the prompt's seed and its index, not on who else is in the batch.
@@ -34,13 +34,13 @@ from .vllm import VllmEngine
 
 MODEL = "kernel_lm"
 MOST_THREADS = 4
-"""Matrices of 192 columns keep no more cores busy."""
+"""Matrices of 256 columns keep no more cores busy."""
 UTILIZATION = 0.1
-"""Share of a GPU for vLLM: 8 GB hold the keys and values of five million tokens (1.5 KB each)."""
+"""Share of a GPU for vLLM: 8 GB hold the keys and values of two million tokens (4 KB each)."""
 
 
 def vllm_settings(settings: EngineSettings) -> EngineSettings:
-    """The same settings for vLLM with this model; the user's ``engine_args`` win. Three heads: one GPU."""
+    """The same settings for vLLM with this model; the user's ``engine_args`` win."""
     arguments: dict[str, Any] = {"gpu_memory_utilization": UTILIZATION} if settings.gpu_memory_bytes else {}
     return settings.model_copy(
         update={"model": str(DIRECTORY), "engine_args": {**arguments, **settings.engine_args}}

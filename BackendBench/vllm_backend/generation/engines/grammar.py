@@ -1,4 +1,4 @@
-"""The embedded engine: a seeded probabilistic grammar of kernels. It is no language model.
+"""Engine grammar: a seeded probabilistic grammar of kernels. It is no language model.
 
 - It reads of a prompt what is asked for, which error classes were shown and how the fastest exemplars are built,
   and nothing else: it knows a fixed list of operations and repeats the mistakes that models make.

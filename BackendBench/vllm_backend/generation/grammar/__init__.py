@@ -89,5 +89,10 @@ def write_with(
     facts = FACTS[operation]
     if mistake is None:
         mistake = draw(fitting(facts, dsl), rng, avoid, greedy)
+    return write_from(facts, dsl, function, mistake, choices)
+
+
+def write_from(facts: Facts, dsl: Dsl, function: str, mistake: str, choices: Choices) -> Written:
+    """One candidate of an operation of which this is known, with this mistake ('' none)."""
     code = derive(facts, dsl, function, mistake, choices)
-    return Written(around(code, dsl, choices), code, mistake, operation, dsl)
+    return Written(around(code, dsl, choices), code, mistake, facts.name, dsl)

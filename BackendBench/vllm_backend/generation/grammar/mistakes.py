@@ -116,12 +116,19 @@ def fitting(facts: Facts, dsl: str) -> list[Mistake]:
     return [rule for rule in RULES if rule.fits(facts, dsl)]
 
 
-def draw(rules: Sequence[Mistake], rng: Random, avoid: Collection[str], greedy: bool = False) -> str:
-    """The name of the rule to break, or ''. Greedy makes none."""
+def draw(
+    rules: Sequence[Mistake],
+    rng: Random,
+    avoid: Collection[str],
+    greedy: bool = False,
+    avoided: float = AVOIDED,
+) -> str:
+    """The name of the rule to break, or ''. Greedy makes none. ``avoided``: how often, of usual, one that leads to a
+    class of ``avoid``."""
     point = rng.random()
     total = sum(rule.weight for rule in rules)
     for rule in rules:
-        factor = AVOIDED if any(e.value in avoid for e in rule.errors) else 1.0
+        factor = avoided if any(e.value in avoid for e in rule.errors) else 1.0
         point -= SHARE * factor * rule.weight / total
         if point < 0 and not greedy:
             return rule.name

@@ -7,9 +7,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 DIRECTORY = Path(__file__).parent
+
+
+def own_sampling(directory: Path = DIRECTORY) -> tuple[float, float]:
+    """Temperature and top-p that a model's generation_config.json names: those that it was measured with."""
+    values = json.loads((directory / "generation_config.json").read_text("utf-8"))
+    return float(values["temperature"]), float(values["top_p"])
 
 
 def is_here() -> bool:

@@ -23,7 +23,7 @@ from .drawing import draw
 MOST_SAMPLES = 48
 """In one step: beyond it a step takes longer in proportion, so more would only make each sample slower."""
 PROMPTS_KEPT = 16
-"""Caches of recent prompts, some 2 MB each."""
+"""Caches of recent prompts, some 8 MB each."""
 
 Decode = Callable[[Sequence[int]], str]
 Deliver = Callable[[Sample | BaseException | None], None]

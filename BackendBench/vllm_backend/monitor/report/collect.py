@@ -171,14 +171,15 @@ def _engine(found: Found) -> Engine:
     models = tuple(sorted(set(found.models) - {""}))
     if name == "grammar":
         statement = (
-            "No language model: the candidates were written by the embedded grammar of kernels. "
+            "No language model: the candidates were written by a grammar of kernels. "
             "These numbers describe the farm, not the skill of a model."
         )
         return Engine(name=name, models=models, language_model=False, statement=statement)
     if name == "embedded":
         statement = (
-            "The candidates were written by this project's own small language model (kernel_lm). "
-            "These numbers describe the farm, not what a large model can do."
+            "The candidates were written by this project's own small language model (kernel_lm), trained on kernels "
+            "of the project's grammar, with their mistakes. These numbers describe the farm, not what a large model "
+            "can do."
         )
         return Engine(name=name, models=models, language_model=True, statement=statement)
     model = ", ".join(models) or str(config.get("model") or "") or "the model that the endpoint serves"

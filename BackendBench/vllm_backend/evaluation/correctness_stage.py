@@ -1,0 +1,200 @@
+"""A candidate's way from its source to the last correctness case.
+
+- Loading and compiling take a place among the compilers, running the cases shares the device.
+- The first cases fail nearly every wrong kernel, before the rest is compiled. The workloads are compiled with these.
+- Whoever passes all of them is called many times more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import torch
+
+from ..operations.operation import Operation
+from ..state.error_type import ErrorType
+from ..state.task import Target
+from . import case_plan, launcher_stubs, leftovers, outputs
+from .bench import Bench
+from .case_plan import Chunk
+from .device_lock import DeviceLock
+from .failure import CandidateFailed, Failure
+from .settings import JudgeSettings
+from .trial import Examination, Trial
+
+FIRST_CHUNKS = 2
+"""Of the cases: the first few, and the same with other values."""
+ENDURANCE_COMPARED = 6
+"""Of the many calls of an endurance: comparing all would take the judge longer than the calls take."""
+CONFIRMED_CHUNKS = 2
+"""Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
+compared again anyway, and compiling for every case a second time would double the price of a winner."""
+FIRST_CASES_SECONDS = 4.0
+"""On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
+from timing, so this limit is short."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What the candidates of one judge share: its device and its cores."""
+
+    lock: DeviceLock
+    compilers: asyncio.Semaphore
+    target: Target
+
+    @asynccontextmanager
+    async def compiling(self, trial: Trial, prefix: str) -> AsyncIterator[None]:
+        """A core to compile on. On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
+        asked = time.monotonic()
+        async with self.compilers if self.target == "cuda" else self.lock.shared():
+            trial.book(prefix + "wait", time.monotonic() - asked)
+            async with trial.stage(prefix + "compile"):
+                yield
+
+
+@dataclass
+class _Time:
+    """What is left to a candidate; waiting for others is not counted."""
+
+    deadline: float
+    compiling: float
+
+
+class CorrectnessStage:
+    """See the module's docstring. One for all candidates of a judge.
+
+    ``want_launchers`` is told which of Triton's launchers a candidate had to make itself.
+    """
+
+    def __init__(
+        self, settings: JudgeSettings, device: torch.device, floor: Floor,
+        want_launchers: Callable[[Sequence[launcher_stubs.Signature]], None], rng: random.Random,
+    ) -> None:  # fmt: skip
+        self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
+        self._want_launchers = want_launchers
+
+    async def run(self, one: Examination) -> None:
+        """All of it. Raises CandidateFailed."""
+        async with self._floor.compiling(one.trial, one.prefix):
+            await self._load(one)
+        chunks, benches = one.prepared.plan.chunks, one.prepared.benches
+        if one.prefix:
+            chunks = chunks[:CONFIRMED_CHUNKS]
+        else:
+            one.trial.total = one.prepared.plan.total
+        left = _Time(time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds)
+        await self._step(one, chunks[:FIRST_CHUNKS], [], left, 0)
+        passed = sum(len(c.cases) * c.trials for c in chunks[:FIRST_CHUNKS])
+        await self._step(one, chunks[FIRST_CHUNKS:], benches, left, passed)
+
+    async def _load(self, one: Examination) -> None:
+        session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
+        session.stage = "loading the module"
+        code = one.task.code + operation.adapter
+        await session.request("load", limit, code=code, function=operation.function)
+        arenas, descriptors = one.buffers.export()
+        await session.request("attach", limit, descriptors, arenas=arenas)
+
+    async def _step(
+        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Time, passed: int
+    ) -> None:
+        """Compile all of these, then run the chunks, and after the last ones endure."""
+        if one.task.dsl == "triton":
+            asked = time.monotonic()
+            async with self._floor.compiling(one.trial, one.prefix):
+                started = time.monotonic()
+                await self._compile(one, chunks, benches, left.compiling)
+            left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
+            left.deadline += time.monotonic() - asked
+        enduring = passed > 0 and not one.prefix
+        if not chunks and not enduring:
+            return
+        waited = time.monotonic()
+        async with self._floor.lock.shared(), one.trial.stage(one.prefix + "correctness"):
+            waited = time.monotonic() - waited
+            left.deadline += waited
+            one.trial.book(one.prefix + "wait", waited)
+            for chunk in chunks:
+                trials = min(chunk.trials, CONFIRMED_CHUNKS) if one.prefix else chunk.trials
+                for _ in range(trials):
+                    drawn = await self._drawn(one.prepared.operation, chunk)
+                    await self._check(one, drawn, left.deadline, passed)
+                    passed += len(chunk.cases)
+            if enduring and one.prepared.plan.endurance is not None:
+                await self._endure(one, one.prepared.plan.endurance, left.deadline)
+
+    async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
+        """The chunk with its tensors: those of a huge case are made now, under a secret seed."""
+        if not chunk.huge:
+            return chunk
+        seed = self._rng.getrandbits(31)
+        return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
+
+    async def _compile(
+        self, one: Examination, chunks: list[Chunk], benches: list[Bench], limit: float
+    ) -> None:
+        """Compile without launching, for at most ``limit`` seconds. What fails for another reason than the compiler's
+        will fail again when it is run."""
+        session = one.session
+        session.stage = "compiling"
+        deadline = time.monotonic() + limit
+        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
+        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
+        for request, names in requests:
+            session.case_names = names
+            try:
+                reply = await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
+                self._want_launchers(launcher_stubs.told(reply.get("launchers")))
+            except CandidateFailed as error:
+                if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
+                    raise
+
+    async def _check(self, one: Examination, chunk: Chunk, deadline: float, passed: int) -> None:
+        one.session.stage = "the correctness cases"
+        limit = max(0.1, deadline - time.monotonic())
+        if one.prepared.plan.chunks[0] is chunk and self._settings.target == "cuda":
+            limit = min(limit, FIRST_CASES_SECONDS)
+        reply = await self._called(one, chunk, limit)
+        one.trial.note_library_calls(reply, self._settings.allow_library_calls)
+        leftovers.refuse_reported(reply)
+        for index in range(len(chunk.cases)):
+            failure = self._wrong(one, chunk, reply, index)
+            if failure is not None:
+                raise CandidateFailed(failure)
+            one.trial.passed = max(one.trial.passed, passed + index + 1)
+        await asyncio.sleep(0)  # let the other candidates' replies in
+        one.session.case_names = ()
+
+    async def _endure(self, one: Examination, chunk: Chunk, deadline: float) -> None:
+        """Many calls, of which the last one and a secret few are compared."""
+        one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
+        reply = await self._called(one, chunk, max(0.1, deadline - time.monotonic()))
+        last = len(chunk.cases) - 1
+        for index in {last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))}:
+            failure = self._wrong(one, chunk, reply, index)
+            if failure is not None:
+                text = f"right at first, wrong when called again and again: {failure.message}"
+                raise CandidateFailed(Failure(failure.error_type, text, failure.case))
+        one.session.case_names = ()
+
+    @staticmethod
+    async def _called(one: Examination, chunk: Chunk, limit: float) -> dict[str, object]:
+        """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs."""
+        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+            one.buffers.write(item, case.inputs)
+        one.buffers.poison(chunk.layout)
+        one.buffers.settle()
+        one.session.case_names = [c.name for c in chunk.cases]
+        return await one.session.request(
+            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets
+        )
+
+    @staticmethod
+    def _wrong(one: Examination, chunk: Chunk, reply: dict[str, object], index: int) -> Failure | None:
+        item, case = chunk.layout.items[index], chunk.cases[index]
+        return outputs.check_case(one.prepared.operation, reply, index, item, case, one.buffers)

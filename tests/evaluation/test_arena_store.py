@@ -1,0 +1,88 @@
+"""Arenas of a GPU are used again, scrubbed, and not kept without end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from BackendBench.vllm_backend.evaluation import arena
+from BackendBench.vllm_backend.evaluation.arena import KEPT_BYTES, LARGEST_KEPT, ArenaStore, rounded
+
+
+@dataclass
+class Block:
+    """Memory that remembers what was done with it."""
+
+    size: int
+    scrubbed: int = 0
+    freed: bool = False
+
+    def scrub(self) -> None:
+        assert not self.freed
+        self.scrubbed += 1
+
+    def close(self) -> None:
+        assert not self.freed
+        self.freed = True
+
+
+def test_memory_is_scrubbed_before_somebody_else_has_it():
+    store = ArenaStore(Block)
+    first = store.take(5 << 20)
+    assert first.scrubbed == 0
+    store.give(first)
+    second = store.take(6 << 20)
+    assert second is first
+    assert second.scrubbed == 1
+    assert store.take(6 << 20) is not first
+
+
+def test_another_size_is_another_arena():
+    store = ArenaStore(Block)
+    small = store.take(1)
+    store.give(small)
+    assert store.take(100 << 20) is not small
+
+
+def test_large_arenas_and_too_many_are_freed():
+    store = ArenaStore(Block)
+    large = store.take(LARGEST_KEPT + 1)
+    store.give(large)
+    assert large.freed
+    many = [store.take(LARGEST_KEPT) for _ in range(KEPT_BYTES // LARGEST_KEPT + 2)]
+    for one in many:
+        store.give(one)
+    assert sum(not one.freed for one in many) == KEPT_BYTES // LARGEST_KEPT
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 2 << 30)), max_size=60))
+def test_nobody_shares_an_arena_and_little_is_kept(steps: list[tuple[bool, int]]):
+    made: list[Block] = []
+
+    def make(size: int) -> Block:
+        made.append(Block(size))
+        return made[-1]
+
+    store = ArenaStore(make)
+    used: list[Block] = []
+    for take, size in steps:
+        if take:
+            taken = store.take(size)
+            assert taken.size >= size
+            assert all(taken is not other for other in used)
+            assert not taken.freed
+            used.append(taken)
+        elif used:
+            store.give(used.pop(size % len(used)))
+    kept = [b for b in made if not b.freed and not any(b is other for other in used)]
+    assert sum(b.size for b in kept) <= KEPT_BYTES
+
+
+@given(st.integers(0, 8 << 30))
+def test_sizes_are_rounded_up_by_less_than_half_or_a_step(size: int):
+    found = rounded(size)
+    assert found >= size
+    assert found <= max(1 << 20, 2 * size, size + arena.LARGE_STEP)
+    assert rounded(found) == found
