@@ -181,7 +181,9 @@ def engine_settings(on: Place, model: str) -> EngineSettings:
 
 
 # -- judging --------------------------------------------------------------------------------------------------
-async def judged(client: JudgeClient, on: Place, repeats: int) -> dict[str, list[Verdict]]:
+async def judged(
+    client: JudgeClient, on: Place, operations: Sequence[str], repeats: int
+) -> dict[str, list[Verdict]]:
     """Verdicts by file; every kernel ``repeats`` times."""
     places = asyncio.Semaphore(client.concurrency)
 
@@ -194,7 +196,8 @@ async def judged(client: JudgeClient, on: Place, repeats: int) -> dict[str, list
         async with places:
             return await client.evaluate(task)
 
-    names = [(o, n, i) for i in range(repeats) for o, n in KERNELS[on.target]]
+    kernels = [(o, n) for o, n in KERNELS[on.target] if not operations or o in operations]
+    names = [(o, n, i) for i in range(repeats) for o, n in kernels]
     verdicts = await asyncio.gather(*(one(*name) for name in names))
     found: dict[str, list[Verdict]] = {}
     for (_, name, _), verdict in zip(names, verdicts, strict=True):
@@ -216,25 +219,28 @@ class Measured:
     free_seconds: float
 
 
-async def measure(on: Place, engine: EngineSettings, repeats: int) -> Measured:
+async def measure(on: Place, engine: EngineSettings, operations: Sequence[str], repeats: int) -> Measured:
     """Free, shared, free."""
     client = JudgeClient(JudgeSettings(target=on.target, gpu_gate=on.gate))
     await client.start()
     try:
-        await judged(client, on, 1)  # references and compiled kernels: both sides find them made
+        print("free", flush=True)
+        await judged(client, on, operations, 1)  # references and compiled kernels: both sides find them made
         began = time.monotonic()
-        free = await judged(client, on, (repeats + 1) // 2)
+        free = await judged(client, on, operations, (repeats + 1) // 2)
         free_seconds = time.monotonic() - began
+        print("generation starts", flush=True)
         async with load(on, engine) as busy:
+            print("shared", flush=True)
             before, began = busy.generated(), time.monotonic()
             await asyncio.sleep(WARM_SECONDS)
             alone = 60 * (busy.generated() - before) / (time.monotonic() - began)
             before, began = busy.generated(), time.monotonic()
-            shared = await judged(client, on, repeats)
+            shared = await judged(client, on, operations, repeats)
             meanwhile, seconds = busy.generated() - before, time.monotonic() - began
         if rest := repeats // 2:
             began = time.monotonic()
-            for name, verdicts in (await judged(client, on, rest)).items():
+            for name, verdicts in (await judged(client, on, operations, rest)).items():
                 free[name] += verdicts
             free_seconds += time.monotonic() - began
     finally:
@@ -328,12 +334,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--target", choices=["cpu", "cuda"])
+    parser.add_argument("--operations", default="", help="of the kernels; default: all of them")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model", default="", help="directory of a model for vLLM; default: the small one")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     on = place(given.target)
-    found = asyncio.run(measure(on, engine_settings(on, given.model), given.repeats))
+    wanted = [name for name in given.operations.split(",") if name]
+    if unknown := set(wanted) - {operation for operation, _ in KERNELS[on.target]}:
+        parser.error(f"--operations: no kernel here for {', '.join(sorted(unknown))}")
+    found = asyncio.run(measure(on, engine_settings(on, given.model), wanted, given.repeats))
     first = next(iter(found.free.values()))[0]
     entries = rows(found)
     document = {
