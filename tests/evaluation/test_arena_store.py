@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation import arena
-from BackendBench.vllm_backend.evaluation.arena import KEPT_BYTES, LARGEST_KEPT, ArenaStore, rounded
+from BackendBench.vllm_backend.evaluation.arena import (
+    KEPT_BYTES,
+    LARGEST_KEPT,
+    ArenaStore,
+    CudaError,
+    rounded,
+)
 
 
 @dataclass
@@ -23,7 +30,7 @@ class Block:
         assert not self.freed
         self.scrubbed += 1
 
-    def close(self) -> None:
+    def close(self, reuse: bool = False) -> None:
         assert not self.freed
         self.freed = True
 
@@ -44,6 +51,22 @@ def test_another_size_is_another_arena():
     small = store.take(1)
     store.give(small)
     assert store.take(100 << 20) is not small
+
+
+def test_a_full_gpu_gets_back_what_is_kept_before_it_is_called_full():
+    made: list[Block] = []
+
+    def make(size: int) -> Block:
+        if sum(b.size for b in made if not b.freed) + size > 10 << 20:
+            raise CudaError("out of memory")
+        made.append(Block(size))
+        return made[-1]
+
+    store = ArenaStore(make)
+    store.give(store.take(8 << 20))
+    assert store.take(4 << 20).size == 4 << 20
+    with pytest.raises(CudaError):
+        store.take(8 << 20)
 
 
 def test_large_arenas_and_too_many_are_freed():
@@ -84,5 +107,6 @@ def test_nobody_shares_an_arena_and_little_is_kept(steps: list[tuple[bool, int]]
 def test_sizes_are_rounded_up_by_less_than_half_or_a_step(size: int):
     found = rounded(size)
     assert found >= size
-    assert found <= max(1 << 20, 2 * size, size + arena.LARGE_STEP)
+    assert found % arena.MAPPED_AT_A_TIME == 0
+    assert found <= max(arena.MAPPED_AT_A_TIME, 2 * size, size + arena.LARGE_STEP)
     assert rounded(found) == found

@@ -132,7 +132,7 @@ def test_a_sandbox_that_cannot_be_made_is_a_fault(
     broken = sandbox_spec(settings()).model_copy(update={"gpu_devices": ("/dev/null/impossible",)})
     layers = tuple(layer for layer in broken.layers if layer != "cgroup")
     limits = {"tmp_bytes": -1, "layers": layers} if "namespaces" in layers else {"memory_bytes": -1}
-    monkeypatch.setattr(warm_pool, "sandbox_spec", lambda _: broken.model_copy(update=limits))
+    monkeypatch.setattr(warm_pool, "sandbox_spec", lambda *_: broken.model_copy(update=limits))
 
     async def ask() -> None:
         pool = WarmPool(settings(), 1, 1)

@@ -26,6 +26,8 @@ KEPT_BYTES = 3 << 30
 """Of unused arenas on a GPU: those of a few timings."""
 LARGEST_KEPT = 512 << 20
 LARGE_STEP = 64 << 20
+MAPPED_AT_A_TIME = 2 << 20
+"""Pages of a GPU have 2 MiB; smaller allocations share one."""
 
 
 class Arena(Protocol):
@@ -49,7 +51,7 @@ class Storable(Protocol):
     def scrub(self) -> None:
         """Leave nothing of whoever had it."""
 
-    def close(self) -> None:
+    def close(self, reuse: bool = False) -> None:
         """Free it."""
 
 
@@ -96,7 +98,7 @@ class CudaArena:
     def export(self) -> tuple[dict[str, Any], list[int]]:
         return {"kind": "cuda", "size": self.size, "handle": self._handle.hex()}, []
 
-    def close(self) -> None:
+    def close(self, reuse: bool = False) -> None:
         from cuda.bindings import driver
 
         self.tensor = torch.empty(0, dtype=torch.uint8)
@@ -125,11 +127,20 @@ class ArenaStore(Generic[A]):
         wanted = rounded(size)
         free = self._free.get(wanted)
         if not free:
-            return self._make(wanted)
+            return self._made(wanted)
         arena = free.pop()
         self._kept -= arena.size
         arena.scrub()
         return arena
+
+    def _made(self, size: int) -> A:
+        try:
+            return self._make(size)
+        except CudaError:  # full: perhaps of what is kept here
+            for arena in [a for arenas in self._free.values() for a in arenas]:
+                arena.close()
+            self._free, self._kept = {}, 0
+            return self._make(size)
 
     def give(self, arena: A) -> None:
         """Nobody uses it any more."""
@@ -141,10 +152,11 @@ class ArenaStore(Generic[A]):
 
 
 def rounded(size: int) -> int:
-    """Sizes come in powers of two, so that one serves for many operations; large ones in steps of 64 MiB."""
+    """Sizes come in powers of two, so that one serves for many operations; large ones in steps of 64 MiB. Never less
+    than what the driver maps at a time: a handle opens all of that, and nobody else's memory may lie in it."""
     if size > LARGEST_KEPT:
         return -(-size // LARGE_STEP) * LARGE_STEP
-    return 1 << max(20, (size - 1).bit_length())
+    return max(MAPPED_AT_A_TIME, 1 << max(0, size - 1).bit_length())
 
 
 class Borrowed:
@@ -198,9 +210,12 @@ def _device_bytes(pointer: int, size: int, device: torch.device) -> torch.Tensor
     return torch.as_tensor(_DeviceBytes(pointer, size), device=device)
 
 
-def make(size: int, device: torch.device) -> Arena:
-    """An arena of at least ``size`` bytes on ``device``."""
-    return CpuArena(size) if device.type == "cpu" else Borrowed(_store(device), size)
+def make(size: int, device: torch.device, shared: bool = True) -> Arena:
+    """An arena of at least ``size`` bytes on ``device``. ``shared``: it may have been another candidate's before, and
+    may be another's later."""
+    if device.type == "cpu":
+        return CpuArena(size)
+    return Borrowed(_store(device), size) if shared else CudaArena(rounded(size), device)
 
 
 @dataclass(frozen=True)

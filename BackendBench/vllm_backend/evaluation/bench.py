@@ -133,4 +133,4 @@ def _sampled_reference(operation: Operation, call: Call, picked: Sequence[torch.
     response = [
         None if t is None else _picked(t, where) for t, where in zip(whole.response, picked, strict=False)
     ]
-    return dataclasses.replace(whole, outputs=outputs, response=response, prepared={})
+    return dataclasses.replace(whole, outputs=outputs, response=response, prepared={}, formula=None)

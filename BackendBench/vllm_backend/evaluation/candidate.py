@@ -153,9 +153,10 @@ class Harness:
     def _run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         results: list[Any] = []
         watch = ComputeWatch(request["forbidden"])
+        turns = request["turns"] or len(request["calls"])
         for index, call in enumerate(self._prepare(request)):
             try:
-                with watch, self._untuned(index):
+                with watch, self._untuned(index % turns):
                     results.append(self._call(call))
                 self._synchronize()
             except BaseException as error:

@@ -61,7 +61,7 @@ def _nvml(index: int) -> dict[str, str]:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(index))
+        handle = pynvml.nvmlDeviceGetHandleByUUID(gpu_uuid(index))
         return {
             "sm_clock_mhz": str(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
             "memory_clock_mhz": str(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM)),
@@ -72,6 +72,6 @@ def _nvml(index: int) -> dict[str, str]:
         return {"nvml": f"{type(error).__name__}: {error}"[:200]}
 
 
-def _uuid(index: int) -> str:
-    """NVML counts all GPUs of the machine, torch the visible ones; the UUID is the same for both."""
+def gpu_uuid(index: int) -> str:
+    """NVML counts all GPUs of the machine, torch the visible ones, a sandbox one; the UUID is the same for all."""
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"

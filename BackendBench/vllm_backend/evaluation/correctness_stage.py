@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -58,11 +58,13 @@ class Floor:
 
 
 @dataclass
-class _Time:
-    """What is left to a candidate; waiting for others is not counted."""
+class _Left:
+    """What is left to a candidate, waiting for others not counted, and what is not done yet."""
 
     deadline: float
     compiling: float
+    launchers: list[launcher_stubs.Signature] = field(default_factory=list)
+    """That it had to make itself; others hear of them when its cases have passed."""
 
 
 class CorrectnessStage:
@@ -87,10 +89,12 @@ class CorrectnessStage:
             chunks = chunks[:CONFIRMED_CHUNKS]
         else:
             one.trial.total = one.prepared.plan.total
-        left = _Time(time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds)
-        await self._step(one, chunks[:FIRST_CHUNKS], [], left, 0)
-        passed = sum(len(c.cases) * c.trials for c in chunks[:FIRST_CHUNKS])
-        await self._step(one, chunks[FIRST_CHUNKS:], benches, left, passed)
+        left = _Left(time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds)
+        first, others = chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:]
+        await self._step(one, first, [], left, 0, enduring=False)
+        passed = sum(len(c.cases) * c.trials for c in first)
+        await self._step(one, others, benches, left, passed, enduring=not one.prefix)
+        self._want_launchers(left.launchers[: launcher_stubs.MOST_TOLD])
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -101,17 +105,22 @@ class CorrectnessStage:
         await session.request("attach", limit, descriptors, arenas=arenas)
 
     async def _step(
-        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Time, passed: int
+        self,
+        one: Examination,
+        chunks: list[Chunk],
+        benches: list[Bench],
+        left: _Left,
+        passed: int,
+        enduring: bool,
     ) -> None:
-        """Compile all of these, then run the chunks, and after the last ones endure."""
+        """Compile all of these, then run the chunks."""
         if one.task.dsl == "triton":
             asked = time.monotonic()
             async with self._floor.compiling(one.trial, one.prefix):
                 started = time.monotonic()
-                await self._compile(one, chunks, benches, left.compiling)
+                await self._compile(one, chunks, benches, left)
             left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
             left.deadline += time.monotonic() - asked
-        enduring = passed > 0 and not one.prefix
         if not chunks and not enduring:
             return
         waited = time.monotonic()
@@ -136,20 +145,20 @@ class CorrectnessStage:
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
     async def _compile(
-        self, one: Examination, chunks: list[Chunk], benches: list[Bench], limit: float
+        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left
     ) -> None:
-        """Compile without launching, for at most ``limit`` seconds. What fails for another reason than the compiler's
-        will fail again when it is run."""
+        """Compile without launching, for as long as is left for that. What fails for another reason than the
+        compiler's will fail again when it is run."""
         session = one.session
         session.stage = "compiling"
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + left.compiling
         requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
         requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
         for request, names in requests:
             session.case_names = names
             try:
                 reply = await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
-                self._want_launchers(launcher_stubs.told(reply.get("launchers")))
+                left.launchers += launcher_stubs.told(reply.get("launchers"))
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
@@ -173,7 +182,10 @@ class CorrectnessStage:
     async def _endure(self, one: Examination, chunk: Chunk, deadline: float) -> None:
         """Many calls, of which the last one and a secret few are compared."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
-        reply = await self._called(one, chunk, max(0.1, deadline - time.monotonic()))
+        limit = max(0.1, deadline - time.monotonic())
+        reply = await self._called(one, chunk, limit, turns=len({case.name for case in chunk.cases}))
+        one.trial.note_library_calls(reply, self._settings.allow_library_calls)
+        leftovers.refuse_reported(reply)
         last = len(chunk.cases) - 1
         for index in {last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))}:
             failure = self._wrong(one, chunk, reply, index)
@@ -183,15 +195,18 @@ class CorrectnessStage:
         one.session.case_names = ()
 
     @staticmethod
-    async def _called(one: Examination, chunk: Chunk, limit: float) -> dict[str, object]:
-        """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs."""
+    async def _called(one: Examination, chunk: Chunk, limit: float, turns: int = 0) -> dict[str, object]:
+        """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs.
+
+        ``turns``: calls after which an autotuned kernel begins again with its first configuration; 0: never.
+        """
         for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
             one.buffers.write(item, case.inputs)
         one.buffers.poison(chunk.layout)
         one.buffers.settle()
         one.session.case_names = [c.name for c in chunk.cases]
         return await one.session.request(
-            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets
+            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=turns
         )
 
     @staticmethod

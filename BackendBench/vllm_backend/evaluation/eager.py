@@ -1,7 +1,7 @@
 """Eager's side of every timing: one trusted process and its memory, kept from candidate to candidate.
 
 Making a process, its arenas and their mapping takes longer than timing a small workload; so they are kept and made
-anew only when something failed, or when the next candidate needs more room.
+anew only when something failed, or when the next candidate needs more room. No candidate ever has these arenas.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ KEPT_BYTES = 2 << 30
 """Larger memory is given back after the candidate that needed it."""
 
 
-async def attached(session: Session, room: tuple[int, int], device: torch.device, limit: float) -> Buffers:
-    """Arenas of this room, (bytes of inputs, of outputs), mapped by the session's process instead of those before."""
-    buffers = Buffers(*room, device)
+async def attached(
+    session: Session, room: tuple[int, int], device: torch.device, limit: float, shared: bool = True
+) -> Buffers:
+    """Arenas of this room, (bytes of inputs, of outputs), mapped by the session's process instead of those before.
+
+    Raises CandidateFailed, InfrastructureFault; the process is dead then.
+    """
+    session.stage = "mapping its memory"
+    buffers = Buffers(*room, device, shared)
     try:
         arenas, descriptors = buffers.export()
         await session.request("attach", limit, descriptors, arenas=arenas)
     except BaseException:
-        buffers.close(reuse=False)
+        session.kill()
+        buffers.close(reuse=await session.gone())  # who maps it must be gone before it is freed
         raise
     return buffers
 
@@ -54,13 +61,15 @@ class EagerSide:
         if self._session is not None and self._buffers is not None and sum(self._buffers.room) > KEPT_BYTES:
             await self._replace(self._session, (0, 0))
 
-    def drop(self) -> None:
+    async def drop(self) -> None:
         """End the process, because something failed; the next timing makes another."""
-        if self._session is not None:
-            self._session.kill()
-        if self._buffers is not None:
-            self._buffers.close(reuse=False)
+        session, buffers = self._session, self._buffers
         self._session = self._buffers = None
+        if session is not None:
+            session.kill()
+            await session.gone()
+        if buffers is not None:
+            buffers.close()
 
     async def _running(self, operation: Operation) -> Session:
         if self._session is None:
@@ -78,6 +87,6 @@ class EagerSide:
     async def _replace(self, session: Session, room: tuple[int, int]) -> None:
         """The old memory is freed after its user has unmapped it: the other way round is undefined on a GPU."""
         old = self._buffers
-        self._buffers = await attached(session, room, self._device, self._limit)
+        self._buffers = await attached(session, room, self._device, self._limit, shared=False)
         if old is not None:
             old.close()

@@ -188,17 +188,26 @@ class Judge:
     ) -> None:
         async with trial.stage(prefix + "spawn"):
             session = await self._pool.session()
-        if prepared.huge and self.device.type == "cuda":
-            torch.cuda.empty_cache()  # arenas are no memory of torch's
-        buffers = Buffers(*prepared.plan.room, self.device)
+        buffers: Buffers | None = None
         try:
+            buffers = await self._memory(prepared)
             await self._correctness.run(Examination(session, buffers, task, prepared, trial, prefix))
             await leftovers.refuse(session.pid)
             if self.settings.timing != "none" and prepared.benches:
                 await self._time(session, buffers, prepared, trial, prefix)
         finally:
             session.kill()
-            buffers.close(reuse=await session.gone())
+            gone = await session.gone()
+            if buffers is not None:
+                buffers.close(reuse=gone)
+
+    async def _memory(self, prepared: Prepared) -> Buffers:
+        """Arenas for the cases. Making large ones, or any on a CPU, would disturb a timing."""
+        if prepared.huge and self.device.type == "cuda":
+            torch.cuda.empty_cache()  # arenas are no memory of torch's
+        quiet = prepared.huge or self.device.type == "cpu"
+        async with self._lock.shared() if quiet else nullcontext():
+            return Buffers(*prepared.plan.room, self.device)
 
     async def _time(
         self, session: Session, attached: Buffers, prepared: Prepared, trial: Trial, prefix: str
@@ -208,8 +217,9 @@ class Judge:
         try:
             async with self._timing_places:
                 if not attached.hold(room):
-                    limit = self.settings.timing_seconds
-                    mine = await eager.attached(session, room, self.device, limit)
+                    async with self._lock.shared():  # mapping and scrubbing would disturb a timing
+                        limit = self.settings.timing_seconds
+                        mine = await eager.attached(session, room, self.device, limit)
                 async with self._lock.exclusive(), self._gate.exclusive():
                     trial.book(prefix + "wait", time.monotonic() - waited)
                     async with trial.stage(prefix + "timing"):
@@ -231,13 +241,13 @@ class Judge:
             stage.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
             await self._measure(stage, prepared, trial, fixed)
             trial.conditions.update(conditions.now(self.device, self.threads))
-            await self._eager.release()
         except InfrastructureFault:
-            self._eager.drop()
+            await self._eager.drop()
             raise
         finally:
             lane.session.kill()
             self._lock.leave_until(lane.session.gone())
+            await self._eager.release()
 
     async def _measure(self, stage: TimingStage, prepared: Prepared, trial: Trial, fixed: bool) -> None:
         quick = self.settings.timing == "quick"

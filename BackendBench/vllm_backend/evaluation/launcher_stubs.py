@@ -66,18 +66,16 @@ class Stubs:
         if self._make is not None:
             driver.make_launcher = self._launcher
 
-    @property
-    def launchers(self) -> bool:
-        """Whether this Triton compiles launchers at all."""
-        return self._make is not None
-
     def missed(self) -> list[Signature]:
         """Argument lists whose launcher had to be compiled since the last call."""
         found, self._missed = self._missed, []
         return found
 
     def build(self, signature: Sequence[str]) -> None:
-        """Compile, or find in Triton's cache, the launcher of a signature, and keep it."""
+        """Compile, or find in Triton's cache, the launcher of a signature, and keep it. Nothing where this Triton makes
+        none."""
+        if self._make is None:
+            return
         text = self._launcher({}, dict(enumerate(signature)), None)
         self._module(
             src=text, name="__triton_launcher", library_dirs=self._driver.library_dirs(),

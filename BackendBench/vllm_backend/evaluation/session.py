@@ -38,6 +38,8 @@ class Session:
         """What it is doing, for messages."""
         self.case_names: Sequence[str] = ()
         """Names of the calls of the request under way, to say which one failed."""
+        self.contained = True
+        """Whether all that it started dies with it."""
         self.trusted = False
         """Whether it runs no candidate but eager: its failures are faults of the infrastructure."""
 
@@ -113,8 +115,8 @@ class Session:
                 self._sock.close()
 
     async def gone(self) -> bool:
-        """Wait until the process is dead and reaped; False where that cannot be said after a while."""
+        """Wait until the process is dead and reaped; False where that cannot be said of all that it started."""
         with contextlib.suppress(asyncio.TimeoutError, InfrastructureFault):
             await asyncio.wait_for(asyncio.shield(self._exited), EXIT_GRACE_SECONDS)
-            return True
+            return self.contained
         return False

@@ -69,10 +69,17 @@ def lay_out(items: Sequence[tuple[Call, Sequence[torch.Tensor]]]) -> Layout:
 class Buffers:
     """The two arenas of one session, made by the judge and attached by the candidate."""
 
-    def __init__(self, input_bytes: int, output_bytes: int, device: torch.device) -> None:
+    def __init__(
+        self, input_bytes: int, output_bytes: int, device: torch.device, shared: bool = True
+    ) -> None:
+        """``shared``: see ``arena.make``. Raises CudaError where a GPU is full."""
         self.room = (input_bytes, output_bytes)
-        self.inputs = arena.make(input_bytes, device)
-        self.outputs = arena.make(output_bytes, device)
+        self.inputs = arena.make(input_bytes, device, shared)
+        try:
+            self.outputs = arena.make(output_bytes, device, shared)
+        except BaseException:
+            self.inputs.close()
+            raise
 
     def export(self) -> tuple[dict[str, Any], list[int]]:
         """For the ``attach`` request."""

@@ -150,7 +150,12 @@ class TimingStage:
         taken = len(record.pairs)
         if taken >= interval.MIN_PAIRS and time.monotonic() > deadline:
             return True
-        return interval.decisive(record.pairs) if fixed_pairs is None else taken >= fixed_pairs
+        if fixed_pairs is not None:
+            return taken >= fixed_pairs
+        decided = interval.decisive(record.pairs)
+        if decided and taken < interval.MIN_PAIRS:  # of so few, a disturbed one would weigh too much
+            return all(believed(record.eager, record.candidate))
+        return decided
 
     async def _warm_up(self, bench: Bench) -> None:
         """First calls on these shapes: compile, autotune; and the strict comparison of their result."""
@@ -247,7 +252,7 @@ class TimingStage:
         """One block. On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be;
         on a CPU handing them over is timed by itself, since it may take longer than the calls. ``watch``: it is run
         to see whether torch computes, not to be timed."""
-        lane.session.stage = stage
+        lane.session.stage, lane.session.case_names = stage, [bench.workload.name] * len(indices)
         self._fill(lane.buffers, bench.layout, sets, indices)
         later = not lane.on_gpu
         done = await self._exchange(

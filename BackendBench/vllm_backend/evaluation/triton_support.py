@@ -30,6 +30,7 @@ def launches_suppressed() -> Iterator[None]:
         kwargs["warmup"] = True
         compiled = launch(self, *args, **kwargs)
         if compiled is not None and getattr(compiled, "_run", True) is None:  # its launcher is not made yet
+            _refuse_too_much(compiled.metadata.shared)
             driver.active.launcher_cls(compiled.src, compiled.metadata)
         return compiled
 
@@ -38,6 +39,17 @@ def launches_suppressed() -> Iterator[None]:
         yield
     finally:
         JITFunction.run = launch
+
+
+def _refuse_too_much(shared: int) -> None:
+    """What Triton would say when it loads the kernel. Raises its OutOfResources."""
+    from triton.runtime.driver import driver
+    from triton.runtime.errors import OutOfResources
+
+    device = driver.active.get_current_device()
+    most = driver.active.utils.get_device_properties(device)["max_shared_mem"]
+    if shared > most:
+        raise OutOfResources(shared, most, "shared memory")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import gpu_devices, launcher_stubs, wire
+from . import conditions, gpu_devices, launcher_stubs, wire
 from .failure import CandidateFailed, InfrastructureFault
 from .sandbox import SandboxSpec, probe
 from .session import Session
@@ -56,7 +56,7 @@ class WarmPool:
         self._settings = settings
         self._threads = threads
         self._size = spares
-        self._gpu = gpu_devices.uuid(settings.device_index) if settings.target == "cuda" else ""
+        self._gpu = conditions.gpu_uuid(settings.device_index) if settings.target == "cuda" else ""
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
         self._waiting = 0
@@ -73,7 +73,8 @@ class WarmPool:
     async def start(self) -> None:
         """Start the server and the first spares. Raises InfrastructureFault."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        spec = sandbox_spec(self._settings)
+        spec = sandbox_spec(self._settings, self._gpu)
+        self._contained = "namespaces" in spec.layers
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}.warm_server",
             "--control", str(theirs.fileno()), "--target", self._settings.target,
@@ -160,7 +161,7 @@ class WarmPool:
             started = time.monotonic()
             await session.request(
                 "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads,
-                device_index=0 if self._gpu else self._settings.device_index,
+                device_index=0,
                 memory_fraction=self._settings.gpu_memory_fraction,
             )  # fmt: skip
             self.context_seconds.append(time.monotonic() - started)
@@ -186,7 +187,9 @@ class WarmPool:
         finally:
             theirs.close()
         pid = await self._spawned[token]
-        return Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
+        session = Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
+        session.contained = self._contained
+        return session
 
     def _kill(self, token: str) -> None:
         if token in self._exited:
@@ -227,14 +230,14 @@ class WarmPool:
         self._spares.put_nowait(dead)  # wakes a waiter, who then sees the fault
 
 
-def sandbox_spec(settings: JudgeSettings) -> SandboxSpec:
-    """The sandbox of one candidate under these settings."""
+def sandbox_spec(settings: JudgeSettings, gpu: str = "") -> SandboxSpec:
+    """The sandbox of one candidate under these settings. ``gpu``: the UUID of its GPU."""
     return SandboxSpec(
         memory_bytes=settings.memory_bytes,
         tmp_bytes=settings.tmp_bytes,
         processes=settings.processes,
         target=settings.target,
-        gpu_devices=gpu_devices.device_files(settings.device_index) if settings.target == "cuda" else (),
+        gpu_devices=gpu_devices.device_files(gpu) if settings.target == "cuda" else (),
         layers=probe().active,
     )
 

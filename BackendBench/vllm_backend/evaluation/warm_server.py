@@ -4,8 +4,7 @@
 - It is single-threaded and runs no candidate code itself.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
   and ``exited`` with the wait status. It ends when the judge hangs up, and kills every child then.
-- ``launcher`` has it make one of Triton's launchers (launcher_stubs.py): a child of its own compiles it into a folder
-  that no candidate sees, the server loads it from there.
+- ``launcher`` has it make one of Triton's launchers for the candidates to come (launcher_maker.py).
 """
 
 from __future__ import annotations
@@ -16,11 +15,10 @@ import os
 import select
 import signal
 import socket
-import tempfile
-from collections import deque
 from typing import Any
 
 from . import wire
+from .launcher_maker import LauncherMaker
 from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
 
 
@@ -64,60 +62,6 @@ def warm_numba() -> None:
     first(np.zeros(4, np.float32), np.zeros(4, np.float32))
 
 
-class LauncherMaker:
-    """Makes Triton's launchers one after the other, beside the server's other work."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="backendbench-launchers-")
-        self._waiting: deque[list[str]] = deque()
-        self._making: list[str] = []
-        self._pid = 0
-        self.pidfd = -1
-        """Becomes readable when the compiling child is done; -1: there is none."""
-
-    def want(self, signature: list[str]) -> None:
-        """A launcher for these arguments, some time."""
-        self._waiting.append(signature)
-
-    def begin(self) -> bool:
-        """Start on the next one; whether a child has been started."""
-        if self.pidfd >= 0 or not self._waiting:
-            return False
-        self._making = self._waiting.popleft()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os._exit(self._built())
-        self.pidfd = os.pidfd_open(self._pid)
-        return True
-
-    def finish(self) -> None:
-        """The child is done: load what it made. Where it failed, candidates go on compiling this one themselves."""
-        _, status = os.waitpid(self._pid, 0)
-        os.close(self.pidfd)
-        self.pidfd = -1
-        if status == 0:
-            self._built()
-
-    def close(self) -> None:
-        """Stop."""
-        if self.pidfd >= 0:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-        self._folder.cleanup()
-
-    def _built(self) -> int:
-        """Make it or load what was made; 0, or 1 where that failed."""
-        from .launcher_stubs import install
-        from .triton_support import own_cache
-
-        try:
-            with own_cache(self._folder.name):
-                install().build(self._making)
-        except Exception:
-            return 1
-        return 0
-
-
 class WarmServer:
     """Event loop of the warm server."""
 
@@ -153,7 +97,8 @@ class WarmServer:
 
     def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
         if request["do"] == "launcher":
-            self._launchers.want(request["signature"])
+            if "namespaces" in self._spec.layers:
+                self._launchers.want(request["signature"])
         elif request["do"] == "spawn":
             self._spawn(request["token"], descriptors[0])
         elif request["do"] == "kill" and request["token"] in self._children:
