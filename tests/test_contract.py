@@ -129,7 +129,7 @@ def test_redis_server_the_run_redis_cli_and_the_python_lines(
     }
     done = typed(RUN, commands, **small)
     assert done.code == 0, done.out + done.err
-    assert "own small language model" in done.out
+    assert "small language model" in done.out
     (run,) = [path for path in (tmp_path / "runs").iterdir() if (path / "run.json").exists()]
     assert {"report.html", "report.json", "report.md"} <= {path.name for path in run.iterdir()}
 
