@@ -14,9 +14,13 @@ from BackendBench.vllm_backend.state.connection import connect
 from BackendBench.vllm_backend.state.server import PrivateServer
 from BackendBench.vllm_backend.state.store import KernelStore
 
+LONG_FILES = ("tests/test_contract.py", "tests/test_packaging.py")
+"""Minutes each, and a file is run by one worker: begun last, they would leave the others idle."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU. Torch is imported only when such a test was collected."""
+    """Long files first. Skip what needs a GPU; torch is imported only when such a test was collected."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG_FILES))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if not marked:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -295,16 +296,29 @@ def test_the_load_is_read_from_the_metrics_of_a_vllm_server() -> None:
 
 
 def test_a_vllm_server_is_asked_for_each_sample_so_that_each_comes_when_it_is_finished() -> None:
-    def first_is_slow(number: int, body: dict[str, Any]) -> Answer:
-        return Answer(wait=0.5 if number == 1 else 0.0)
+    others = threading.Event()
 
-    with ChatServer(first_is_slow, metrics="vllm:num_requests_running 0.0\n") as server:
-        samples = sampled(server, n=8)
+    def first_waits(number: int, body: dict[str, Any]) -> Answer:
+        if number == 1:
+            others.wait(30.0)
+        return Answer()
+
+    async def taken(engine: OpenAIEngine) -> list[Sample]:
+        found = []
+        async for sample in engine.sample(PROMPT, 8, PARAMETERS, "g"):
+            found.append(sample)
+            if len(found) == 7:
+                others.set()
+        return found
+
+    with ChatServer(first_waits, metrics="vllm:num_requests_running 0.0\n") as server:
+        samples = with_engine(settings(server), taken)
+    assert others.is_set(), "the others did not wait for it"
     assert sorted(s.index for s in samples) == list(range(8))
     assert all("n" not in chat.body for chat in server.chats) and len(server.chats) == 8
     assert sorted(chat.body["seed"] for chat in server.chats) == list(range(7, 15))
     slow = server.chats[0].body["seed"] - 7
-    assert samples[-1].index == slow, "the others did not wait for it"
+    assert samples[-1].index == slow
 
 
 def test_a_restart_is_content_with_one_endpoint() -> None:
