@@ -30,7 +30,7 @@ class Block:
         assert not self.freed
         self.scrubbed += 1
 
-    def close(self, reuse: bool = False) -> None:
+    def close(self) -> None:
         assert not self.freed
         self.freed = True
 

@@ -51,7 +51,7 @@ class Storable(Protocol):
     def scrub(self) -> None:
         """Leave nothing of whoever had it."""
 
-    def close(self, reuse: bool = False) -> None:
+    def close(self) -> None:
         """Free it."""
 
 

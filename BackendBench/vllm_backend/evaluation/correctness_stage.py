@@ -101,8 +101,7 @@ class CorrectnessStage:
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
         await session.request("load", limit, code=code, function=operation.function)
-        arenas, descriptors = one.buffers.export()
-        await session.request("attach", limit, descriptors, arenas=arenas)
+        await session.attach(one.buffers, limit)
 
     async def _step(
         self,

@@ -29,8 +29,7 @@ async def attached(
     session.stage = "mapping its memory"
     buffers = Buffers(*room, device, shared)
     try:
-        arenas, descriptors = buffers.export()
-        await session.request("attach", limit, descriptors, arenas=arenas)
+        await session.attach(buffers, limit)
     except BaseException:
         session.kill()
         buffers.close(reuse=await session.gone())  # who maps it must be gone before it is freed

@@ -17,6 +17,7 @@ from typing import Any
 from ..state.error_type import ErrorType
 from . import wire
 from .failure import CandidateFailed, Failure, InfrastructureFault, from_exception, from_exit, from_timeout
+from .shared_calls import Buffers
 
 EXIT_GRACE_SECONDS = 5.0
 """How long the wait status of a dead process may take to arrive; a GPU context takes up to a second to tear down."""
@@ -56,6 +57,11 @@ class Session:
             if not self.trusted:
                 raise
             raise InfrastructureFault(f"eager's process failed: {error}") from None
+
+    async def attach(self, buffers: Buffers, limit: float) -> None:
+        """Have these mapped instead of those before. Raises as ``request`` does."""
+        arenas, descriptors = buffers.export()
+        await self.request("attach", limit, descriptors, arenas=arenas)
 
     async def _request(
         self, do: str, timeout: float, descriptors: Sequence[int], payload: dict[str, Any]

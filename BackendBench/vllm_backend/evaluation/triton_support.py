@@ -21,17 +21,19 @@ from typing import Any
 def launches_suppressed() -> Iterator[None]:
     """Within this context a Triton kernel is compiled for its arguments, with its launcher, and neither loaded nor
     launched: somebody else may have the GPU."""
-    from triton.runtime.driver import driver
     from triton.runtime.jit import JITFunction
 
     launch = JITFunction.run
+    ready: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
 
     def compile_only(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["warmup"] = True
         compiled = launch(self, *args, **kwargs)
-        if compiled is not None and getattr(compiled, "_run", True) is None:  # its launcher is not made yet
-            _refuse_too_much(compiled.metadata.shared)
-            driver.active.launcher_cls(compiled.src, compiled.metadata)
+        if (
+            getattr(compiled, "_run", True) is None and id(compiled) not in ready
+        ):  # its launcher is not made yet
+            _make_launcher(compiled)
+            ready.add(id(compiled))
         return compiled
 
     JITFunction.run = compile_only
@@ -41,15 +43,15 @@ def launches_suppressed() -> Iterator[None]:
         JITFunction.run = launch
 
 
-def _refuse_too_much(shared: int) -> None:
-    """What Triton would say when it loads the kernel. Raises its OutOfResources."""
+def _make_launcher(compiled: Any) -> None:
+    """What Triton does when it loads a kernel, without the loading. Raises its OutOfResources."""
     from triton.runtime.driver import driver
     from triton.runtime.errors import OutOfResources
 
-    device = driver.active.get_current_device()
-    most = driver.active.utils.get_device_properties(device)["max_shared_mem"]
-    if shared > most:
-        raise OutOfResources(shared, most, "shared memory")
+    most = driver.active.utils.get_device_properties(driver.active.get_current_device())["max_shared_mem"]
+    if compiled.metadata.shared > most:
+        raise OutOfResources(compiled.metadata.shared, most, "shared memory")
+    driver.active.launcher_cls(compiled.src, compiled.metadata)
 
 
 @contextlib.contextmanager

@@ -92,9 +92,7 @@ class EmbeddedEngine(Engine):
             raise EngineConfigError(
                 f"engine embedded cannot be imported ({error}): pip install tokenizers safetensors"
             ) from error
-        except (
-            Exception
-        ) as error:  # tokenizers and safetensors raise errors of their own for files that are missing
+        except Exception as error:  # both libraries raise errors of their own for missing files
             raise EngineConfigError(f"engine embedded finds no model in {DIRECTORY}: make train") from error
         self._context = decoder.shape.context
         return batching.Batcher(decoder, self._tokenizer.decode, self.threads)
