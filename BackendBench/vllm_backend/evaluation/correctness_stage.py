@@ -170,11 +170,11 @@ class CorrectnessStage:
         reply = await self._called(one, chunk, limit)
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
-        for index in range(len(chunk.cases)):
-            failure = self._wrong(one, chunk, reply, index)
-            if failure is not None:
-                raise CandidateFailed(failure)
-            one.trial.passed = max(one.trial.passed, passed + index + 1)
+        wrong = self._wrong(one, chunk, reply, range(len(chunk.cases)))
+        right = len(chunk.cases) if wrong is None else wrong[0]
+        one.trial.passed = max(one.trial.passed, passed + right)
+        if wrong is not None:
+            raise CandidateFailed(wrong[1])
         await asyncio.sleep(0)  # let the other candidates' replies in
         one.session.case_names = ()
 
@@ -186,11 +186,12 @@ class CorrectnessStage:
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
         last = len(chunk.cases) - 1
-        for index in {last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))}:
-            failure = self._wrong(one, chunk, reply, index)
-            if failure is not None:
-                text = f"right at first, wrong when called again and again: {failure.message}"
-                raise CandidateFailed(Failure(failure.error_type, text, failure.case))
+        compared = sorted({last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))})
+        wrong = self._wrong(one, chunk, reply, compared)
+        if wrong is not None:
+            failure = wrong[1]
+            text = f"right at first, wrong when called again and again: {failure.message}"
+            raise CandidateFailed(Failure(failure.error_type, text, failure.case))
         one.session.case_names = ()
 
     @staticmethod
@@ -209,6 +210,16 @@ class CorrectnessStage:
         )
 
     @staticmethod
-    def _wrong(one: Examination, chunk: Chunk, reply: dict[str, object], index: int) -> Failure | None:
-        item, case = chunk.layout.items[index], chunk.cases[index]
-        return outputs.check_case(one.prepared.operation, reply, index, item, case, one.buffers)
+    def _wrong(
+        one: Examination, chunk: Chunk, reply: dict[str, object], indices: Sequence[int]
+    ) -> tuple[int, Failure] | None:
+        """Of these cases the first that is wrong, and how."""
+        operation, items = one.prepared.operation, chunk.layout.items
+        cases = {index: chunk.cases[index] for index in indices}
+        if outputs.all_right(operation, reply, items, cases, one.buffers):
+            return None
+        for index, case in cases.items():
+            failure = outputs.check_case(operation, reply, index, items[index], case, one.buffers)
+            if failure is not None:
+                return index, failure
+        return None

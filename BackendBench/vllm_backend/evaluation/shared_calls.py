@@ -110,10 +110,14 @@ class Buffers:
 
     def untouched(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> bool:
         """Whether the inputs still hold, bit for bit, what was written."""
-        return all(
-            torch.equal(bits(_flat_view(self.inputs.tensor, place)), bits(_flat(tensor)))
+        return all(self.unchanged(item, tensors))
+
+    def unchanged(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """``untouched`` for each input, as bool scalars on the device."""
+        return [
+            (bits(_flat_view(self.inputs.tensor, place)) == bits(_flat(tensor))).all()
             for place, tensor in zip(item.inputs, tensors, strict=True)
-        )
+        ]
 
     def close(self, reuse: bool = True) -> None:
         """Release both. ``reuse``: whoever had them is surely gone."""
@@ -139,13 +143,14 @@ def _flat_view(memory: torch.Tensor, place: calls.Place) -> torch.Tensor:
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
-    """The bytes of a dense tensor, as the widest integers that fit: comparing single bytes is slow."""
-    size = tensor.numel() * tensor.element_size()
-    start = tensor.storage_offset() * tensor.element_size()
+    """The bytes of a tensor, 1-d, as the widest integers that fit: comparing single bytes is slow."""
+    flat = tensor.contiguous().reshape(-1)
+    size = flat.numel() * flat.element_size()
+    start = flat.storage_offset() * flat.element_size()
     for wide in (torch.int64, torch.int32, torch.int16):
         if size and size % wide.itemsize == 0 and start % wide.itemsize == 0:
-            return tensor.contiguous().view(torch.uint8).view(wide)
-    return tensor.contiguous().view(torch.uint8) if size else tensor
+            return flat.view(torch.uint8).view(wide)
+    return flat.view(torch.uint8) if size else flat
 
 
 def rolled(tensors: Sequence[torch.Tensor], shifts: Sequence[int]) -> list[torch.Tensor]:

@@ -212,33 +212,31 @@ class TimingStage:
         """One call that the candidate could not foresee, whole. On a GPU, where work may go on after the reply, also a
         secret sample of every other call: whatever is missing or late shows there."""
         chosen = self._rng.randrange(count)
+        picking = torch.Generator(eager.outputs.device).manual_seed(self._rng.getrandbits(62))
+        untouched: list[torch.Tensor] = []
+        right: list[torch.Tensor] = []
         for slot in range(count):
             if slot != chosen and not self._candidate.on_gpu:
                 continue
             item = bench.layout.items[slot]
             expected, produced = read(eager.outputs, item), read(candidate.outputs, item)
             failure = outputs.contract(candidate.reply, slot, expected)
-            if slot != chosen:
-                expected, produced = self._sample(expected, produced)
-            elif failure is None and not self._candidate.buffers.untouched(item, sets[slot]):
-                failure = Failure(ErrorType.INPUT_MODIFIED, "an input was changed during timing")
-            if failure is None:
-                failure = outputs.roughly_equal(produced, expected)
             if failure is not None:
                 raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
-
-    def _sample(
-        self, expected: list[torch.Tensor], produced: list[torch.Tensor]
-    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """The same secret elements of both; outputs are dense where they lie."""
-        pairs = []
-        for one, other in zip(expected, produced, strict=True):
-            generator = torch.Generator(one.device).manual_seed(self._rng.getrandbits(62))
-            picked = torch.randint(
-                one.numel(), (min(SAMPLED, one.numel()),), generator=generator, device=one.device
-            )
-            pairs.append((one.reshape(-1)[picked], other.reshape(-1)[picked]))
-        return [p[0] for p in pairs], [p[1] for p in pairs]
+            if slot != chosen:
+                expected, produced = _sample(expected, produced, picking)
+            else:
+                untouched = self._candidate.buffers.unchanged(item, sets[slot])
+            right.append(outputs.roughly_equal(produced, expected))
+        answers = torch.stack([*untouched, *right]).tolist()  # waits for a GPU, once
+        if all(answers):
+            return
+        text = "a call that was timed returned a wrong answer"
+        failure = Failure(ErrorType.WRONG_VALUES, text, bench.workload.name)
+        if not all(answers[: len(untouched)]):
+            text = "an input was changed during timing"
+            failure = Failure(ErrorType.INPUT_MODIFIED, text, bench.workload.name)
+        raise CandidateFailed(failure)
 
     async def _run(
         self,
@@ -287,6 +285,19 @@ class TimingStage:
             buffers.write(layout.items[index], tensors)
         buffers.poison(layout)
         buffers.settle()
+
+
+def _sample(
+    expected: list[torch.Tensor], produced: list[torch.Tensor], picking: torch.Generator
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The same secret elements of both; outputs are dense where they lie."""
+    pairs = []
+    for one, other in zip(expected, produced, strict=True):
+        picked = torch.randint(
+            max(1, one.numel()), (min(SAMPLED, one.numel()),), generator=picking, device=one.device
+        )
+        pairs.append((one.reshape(-1)[picked], other.reshape(-1)[picked]))
+    return [p[0] for p in pairs], [p[1] for p in pairs]
 
 
 def _signal(pid: int, number: int) -> None:

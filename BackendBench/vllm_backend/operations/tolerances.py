@@ -26,7 +26,9 @@ import torch
 from .operation import Operation
 from .reference64 import DOUBLE_UNIT, SINGLE_UNIT, Reference, float64_call
 
-__all__ = ["Agreement", "Comparison", "Reference", "compare", "compare_outputs", "float64_call"]
+__all__ = [
+    "Agreement", "Comparison", "Reference", "compare", "compare_outputs", "float64_call", "outputs_agree",
+]  # fmt: skip
 
 FACTOR = 4.0
 """How much worse than eager: another order of summation or another polynomial costs two to three times."""
@@ -172,22 +174,54 @@ def compare(
     return _compare(candidate, eager, reference, 0, scale)
 
 
+def outputs_agree(
+    operation: Operation,
+    produced: Sequence[torch.Tensor],
+    expected: Sequence[torch.Tensor],
+    reference: Reference,
+) -> torch.Tensor:
+    """What ``compare_outputs`` finds, as a bool scalar that stays on the device: whoever asks many such questions of a
+    GPU waits once for all answers, not once for each. Raises ValueError."""
+    answers = []
+    for index, (mine, eager) in enumerate(zip(produced, expected, strict=True)):
+        _check_alike(mine, eager)
+        if _exact(eager):
+            answers.append((mine == eager).all())
+        elif eager.numel():
+            limits = _kept_limits(eager, reference, index)
+            answers.append(~(_errors(mine, eager, limits, operation.tolerance_scale).excess > 1).any())
+    device = expected[0].device if expected else None
+    return torch.stack(answers).all() if answers else torch.ones((), dtype=torch.bool, device=device)
+
+
 def _compare(
     candidate: torch.Tensor, eager: torch.Tensor, reference: Reference, index: int, scale: float
 ) -> Comparison:
+    _check_alike(candidate, eager)
+    if not eager.numel():
+        return Comparison(Agreement.AGREE, index)
+    if _exact(eager):
+        return _compare_exactly(candidate, eager, index)
+    return _compare_floats(candidate, eager, _kept_limits(eager, reference, index), index, scale)
+
+
+def _check_alike(candidate: torch.Tensor, eager: torch.Tensor) -> None:
     if candidate.shape != eager.shape or candidate.dtype != eager.dtype:
         raise ValueError(
             f"{candidate.dtype} of shape {tuple(candidate.shape)} beside {eager.dtype} of {tuple(eager.shape)}"
         )
-    if not eager.numel():
-        return Comparison(Agreement.AGREE, index)
-    if not eager.is_floating_point() and not eager.is_complex():
-        return _compare_exactly(candidate, eager, index)
-    limits = reference.prepared.get(index)
+
+
+def _exact(eager: torch.Tensor) -> bool:
+    return not eager.is_floating_point() and not eager.is_complex()
+
+
+def _kept_limits(eager: torch.Tensor, reference: Reference, index: int) -> _Limits:
+    limits: _Limits | None = reference.prepared.get(index)
     if limits is None or limits.eager is not eager:
         limits = _limits(eager, reference, index)
         reference.prepared[index] = limits
-    return _compare_floats(candidate, eager, limits, index, scale)
+    return limits
 
 
 def _compare_exactly(candidate: torch.Tensor, eager: torch.Tensor, output: int) -> Comparison:
@@ -205,9 +239,23 @@ def _compare_exactly(candidate: torch.Tensor, eager: torch.Tensor, output: int) 
     )  # fmt: skip
 
 
-def _compare_floats(
-    candidate: torch.Tensor, eager: torch.Tensor, limits: _Limits, output: int, scale: float
-) -> Comparison:
+@dataclass(frozen=True)
+class _Errors:
+    """Of every element of an output; all tensors of one shape."""
+
+    mine: torch.Tensor
+    theirs: torch.Tensor
+    """Real."""
+    by_value: torch.Tensor
+    """Where a finite error tells."""
+    error: torch.Tensor
+    misplaced: torch.Tensor
+    """NaN or infinity where there should be none, or the reverse."""
+    excess: torch.Tensor
+    """Error over allowed error; above 1 it does not agree."""
+
+
+def _errors(candidate: torch.Tensor, eager: torch.Tensor, limits: _Limits, scale: float) -> _Errors:
     mine, theirs = _real(candidate), _real(eager)
     precise = limits.precise
     rounded = (
@@ -224,6 +272,14 @@ def _compare_floats(
     by_value = mine_finite & precise.isfinite() & ~fine
     error = torch.where(by_value, mine.to(precise.dtype) - precise, 0).abs_()
     excess = torch.where(misplaced, math.inf, error / (limits.allowed * scale))
+    return _Errors(mine, theirs, by_value, error, misplaced, excess)
+
+
+def _compare_floats(
+    candidate: torch.Tensor, eager: torch.Tensor, limits: _Limits, output: int, scale: float
+) -> Comparison:
+    found = _errors(candidate, eager, limits, scale)
+    precise, error, excess = limits.precise, found.error, found.excess
     wrong = excess > 1
     count = int(wrong.sum())
     position = int(excess.reshape(-1).argmax())
@@ -231,14 +287,15 @@ def _compare_floats(
     if count:
         rough = bool((error <= limits.rough() * scale)[wrong].all())
         agreement = Agreement.LOW_PRECISION if rough else Agreement.WRONG_VALUES
-        if bool(misplaced.any()):
+        if bool(found.misplaced.any()):
             agreement = Agreement.WRONG_NONFINITE
-    magnitude = precise.abs().clamp(min=torch.finfo(theirs.dtype).tiny)
-    relative = torch.where(by_value, error / magnitude, 0)
-    index = _unravel(position, mine.shape)
-    shown = precise[index] if precise[index].isfinite() and theirs[index].isfinite() else theirs[index]
+    magnitude = precise.abs().clamp(min=torch.finfo(found.theirs.dtype).tiny)
+    relative = torch.where(found.by_value, error / magnitude, 0)
+    index = _unravel(position, found.mine.shape)
+    told = precise[index].isfinite() and found.theirs[index].isfinite()
+    shown = precise[index] if told else found.theirs[index]
     return Comparison(
-        agreement, output, index[: eager.dim()], mine[index].item(), shown.item(), float(error.max()),
+        agreement, output, index[: eager.dim()], found.mine[index].item(), shown.item(), float(error.max()),
         float(relative.max()), float(excess.reshape(-1)[position]), count, eager.numel(),
     )  # fmt: skip
 
