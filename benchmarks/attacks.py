@@ -96,7 +96,7 @@ def _line(row: Row) -> str:
 async def _all(target: str, only: str) -> tuple[list[Row], Verdict | None]:
     rows: list[Row] = []
     verdict = None
-    kinds: tuple[Kind, ...] = ("attacks", "controls")
+    kinds: tuple[Kind, ...] = ("controls", "attacks")
     for kind in kinds:
         files = [f for f in candidate_files.load(kind, target) if only in f.name]  # type: ignore[arg-type]
         for file in (f for f in files if f.lacking()):

@@ -128,14 +128,20 @@ class Harness:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process."""
         from .triton_support import launches_suppressed
 
-        with launches_suppressed():
-            for index, item in enumerate(request["calls"]):
-                places = [calls.Place.from_json(p) for p in item["in"]]
-                try:
+        turn = 0
+        try:
+            with launches_suppressed(request["threads"]) as compiling:
+                for index, item in enumerate(request["calls"]):
+                    turn = compiling.turn = index
+                    places = [calls.Place.from_json(p) for p in item["in"]]
                     with self._untuned(index):
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
-                except BaseException as error:
-                    return {"failure": describe(error), "failed_at": index}
+                try:
+                    compiling.finish()
+                finally:
+                    turn = compiling.turn
+        except BaseException as error:
+            return {"failure": describe(error), "failed_at": turn}
         return {"launchers": launcher_stubs.missed()}
 
     def _untuned(self, turn: int) -> contextlib.AbstractContextManager[None]:

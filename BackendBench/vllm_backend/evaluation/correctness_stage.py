@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -22,6 +22,7 @@ from ..state.task import Target
 from . import case_plan, launcher_stubs, leftovers, outputs
 from .bench import Bench
 from .case_plan import Chunk
+from .compiler_places import CompilerPlaces
 from .device_lock import DeviceLock
 from .failure import CandidateFailed, Failure
 from .settings import JudgeSettings
@@ -34,6 +35,9 @@ ENDURANCE_COMPARED = 6
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
+COMPILING_THREADS = 4
+"""Of one candidate. A matrix product in float32 takes 20 s of one core for all its variants: on one thread it would
+be judged long after everybody who came with it. Whoever has passed the first cases gets so many."""
 FIRST_CASES_SECONDS = 4.0
 """On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
 from timing, so this limit is short."""
@@ -44,17 +48,23 @@ class Floor:
     """What the candidates of one judge share: its device and its cores."""
 
     lock: DeviceLock
-    compilers: asyncio.Semaphore
+    compilers: CompilerPlaces
     target: Target
 
     @asynccontextmanager
-    async def compiling(self, trial: Trial, prefix: str) -> AsyncIterator[None]:
-        """A core to compile on. On a CPU compiling disturbs a timing like any other work; beside a GPU it does not."""
+    async def compiling(self, trial: Trial, prefix: str, least: int) -> AsyncIterator[int]:
+        """Cores to compile on, at least so many; yields their number. On a CPU compiling disturbs a timing like any
+        other work; beside a GPU it does not."""
         asked = time.monotonic()
-        async with self.compilers if self.target == "cuda" else self.lock.shared():
+        async with AsyncExitStack() as held:
+            threads = 1
+            if self.target == "cuda":
+                threads = await held.enter_async_context(self.compilers.taken(least, COMPILING_THREADS))
+            else:
+                await held.enter_async_context(self.lock.shared())
             trial.book(prefix + "wait", time.monotonic() - asked)
             async with trial.stage(prefix + "compile"):
-                yield
+                yield threads
 
 
 @dataclass
@@ -82,7 +92,7 @@ class CorrectnessStage:
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
-        async with self._floor.compiling(one.trial, one.prefix):
+        async with self._floor.compiling(one.trial, one.prefix, 1):
             await self._load(one)
         chunks, benches = one.prepared.plan.chunks, one.prepared.benches
         if one.prefix:
@@ -115,9 +125,10 @@ class CorrectnessStage:
         """Compile all of these, then run the chunks."""
         if one.task.dsl == "triton":
             asked = time.monotonic()
-            async with self._floor.compiling(one.trial, one.prefix):
+            least = COMPILING_THREADS if enduring else 1
+            async with self._floor.compiling(one.trial, one.prefix, least) as threads:
                 started = time.monotonic()
-                await self._compile(one, chunks, benches, left)
+                await self._compile(one, chunks, benches, left, threads)
             left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
             left.deadline += time.monotonic() - asked
         if not chunks and not enduring:
@@ -144,23 +155,29 @@ class CorrectnessStage:
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
     async def _compile(
-        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left
+        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left, threads: int
     ) -> None:
         """Compile without launching, for as long as is left for that. What fails for another reason than the
         compiler's will fail again when it is run."""
         session = one.session
         session.stage = "compiling"
         deadline = time.monotonic() + left.compiling
-        requests = [(chunk.layout.request(), [c.name for c in chunk.cases]) for chunk in chunks]
-        requests += [(bench.layout.request([0]), [bench.workload.name]) for bench in benches]
-        for request, names in requests:
-            session.case_names = names
+        calls = [request for chunk in chunks for request in chunk.layout.request()]
+        for bench in benches:
+            calls += bench.layout.request([0])
+        cases = [case.name for chunk in chunks for case in chunk.cases]
+        session.case_names = [*cases, *(bench.workload.name for bench in benches)]
+        # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
+        for at_a_time in sorted({threads, 1}, reverse=True):
+            limit = max(0.1, deadline - time.monotonic())
             try:
-                reply = await session.request("dry_run", max(0.1, deadline - time.monotonic()), calls=request)
-                left.launchers += launcher_stubs.told(reply.get("launchers"))
+                reply = await session.request("dry_run", limit, calls=calls, threads=at_a_time)
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
+                continue
+            left.launchers += launcher_stubs.told(reply.get("launchers"))
+            return
 
     async def _check(self, one: Examination, chunk: Chunk, deadline: float, passed: int) -> None:
         one.session.stage = "the correctness cases"

@@ -36,6 +36,7 @@ from . import (
     roofline,
     sandbox,
 )  # fmt: skip
+from .compiler_places import CompilerPlaces
 from .correctness_stage import CorrectnessStage, Floor
 from .device_lock import DeviceLock
 from .eager import EagerSide
@@ -82,7 +83,7 @@ class Judge:
         self.concurrency = settings.concurrency or flying
         self._timing_places = asyncio.Semaphore(TIMING_PLACES)
         self._lock = DeviceLock()
-        floor = Floor(self._lock, asyncio.Semaphore(compiling), settings.target)
+        floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)

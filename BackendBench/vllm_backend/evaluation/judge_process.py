@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import logging
 import signal
 import socket
@@ -50,6 +51,8 @@ async def _answer(judge: Judge, sock: socket.socket, request: dict[str, Any], wr
         if "prepare" in request:
             await judge.prepare([(name, source) for name, source in request["prepare"]])
             answer["prepared"] = True
+            gc.collect()
+            gc.freeze()  # a later collection would hold up everybody while it walks over torch and all references
         else:
             verdict = await judge.evaluate(EvaluationTask.model_validate(request["task"]), request["source"])
             answer["verdict"] = verdict.model_dump(mode="json")

@@ -2,8 +2,8 @@
 shared driver stub.
 
 - Compiling is work for a core, launching is work for the GPU; a candidate compiles while another one is timed.
-- ``launches_suppressed`` turns every launch into ``warmup`` and builds the launcher too, a C compilation of its own
-  where nobody needed its like before (launcher_stubs.py).
+- ``launches_suppressed`` turns every launch into ``warmup``, on several threads, and builds the launcher too, a C
+  compilation of its own where nobody needed its like before (launcher_stubs.py).
 - Tuning takes a tenth of a second for each configuration and new shape. The correctness cases do without: there the
   configurations take turns (``tuning_suspended``), so that every one is checked. A timing tunes for real.
 """
@@ -13,34 +13,89 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
+class Compiling:
+    """Kernels that were asked for and are being compiled. Made by ``launches_suppressed``."""
+
+    def __init__(self) -> None:
+        self.turn = 0
+        """Set by the user before each call; where something failed, the call that asked for it."""
+        self._asked: list[tuple[int, Any]] = []
+        self._seen: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
+
+    def ask(self, kernel: Any) -> None:
+        """Note a kernel, or the future of one."""
+        if id(kernel) not in self._seen:
+            self._seen.add(id(kernel))
+            self._asked.append((self.turn, kernel))
+
+    def finish(self) -> None:
+        """Wait for all that was asked for since the last time, and make their launchers. Raises what the compiler
+        raises, and Triton's OutOfResources."""
+        asked, self._asked = self._asked, []
+        for self.turn, kernel in asked:
+            compiled = kernel.result() if hasattr(kernel, "result") else kernel
+            if getattr(compiled, "_run", True) is None:  # its launcher is not made yet
+                _make_launcher(compiled)
+
+
 @contextlib.contextmanager
-def launches_suppressed() -> Iterator[None]:
-    """Within this context a Triton kernel is compiled for its arguments, with its launcher, and neither loaded nor
-    launched: somebody else may have the GPU."""
+def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
+    """Within this context a Triton kernel is compiled for its arguments and neither loaded nor launched: somebody else
+    may have the GPU.
+
+    ``threads`` compile side by side (Triton lets go of the interpreter's lock meanwhile); what is asked for is ready,
+    or its error known, after ``finish``. With one thread it is compiled in the call.
+    """
+    import triton
     from triton.runtime.jit import JITFunction
 
     launch = JITFunction.run
-    ready: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
+    compiling = Compiling()
 
     def compile_only(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["warmup"] = True
-        compiled = launch(self, *args, **kwargs)
-        if (
-            getattr(compiled, "_run", True) is None and id(compiled) not in ready
-        ):  # its launcher is not made yet
-            _make_launcher(compiled)
-            ready.add(id(compiled))
-        return compiled
+        kernel = launch(self, *args, **kwargs)
+        if kernel is not None:
+            compiling.ask(kernel)
+        return kernel
 
     JITFunction.run = compile_only
     try:
-        yield
+        if threads > 1 and hasattr(triton, "AsyncCompileMode"):
+            with (
+                _Pool(threads) as pool,
+                triton.AsyncCompileMode(pool, ignore_errors=True),
+                pool.dropping(),
+            ):
+                yield compiling
+        else:
+            yield compiling
     finally:
         JITFunction.run = launch
+
+
+class _Pool(ThreadPoolExecutor):
+    """Threads that compile. Where one kernel fails, nobody waits for the others: what has not begun is skipped (a
+    cancelled future would keep Triton waiting for ever)."""
+
+    dropped = False
+
+    def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+
+    @contextlib.contextmanager
+    def dropping(self) -> Iterator[None]:
+        """What fails within it has the rest skipped."""
+        try:
+            yield
+        except BaseException:
+            self.dropped = True
+            raise
 
 
 def _make_launcher(compiled: Any) -> None:

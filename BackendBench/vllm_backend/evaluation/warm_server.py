@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -153,6 +154,9 @@ def main() -> None:
     control = socket.socket(fileno=arguments.control)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     preload(arguments.target)
+    # A collection walks over all that was imported, 0.25 s of every candidate's compiling, and copies its pages.
+    gc.collect()
+    gc.freeze()
     spec = SandboxSpec.model_validate_json(arguments.spec)
     wire.send(control, {"event": "ready", "pid": os.getpid()})
     WarmServer(control, spec).serve()
