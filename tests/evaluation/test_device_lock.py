@@ -24,8 +24,8 @@ async def settle() -> None:
 class Scene:
     """Somebody for each name, who enters when the lock lets him and leaves when he is told to."""
 
-    def __init__(self) -> None:
-        self.lock = DeviceLock()
+    def __init__(self, batch: int = 1) -> None:
+        self.lock = DeviceLock(batch)
         self.inside: list[str] = []
         self._leave: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,9 +53,9 @@ class Scene:
         await settle()
 
 
-def play(scene: Callable[[Scene], Awaitable[Any]]) -> None:
+def play(scene: Callable[[Scene], Awaitable[Any]], batch: int = 1) -> None:
     async def run() -> None:
-        made = Scene()
+        made = Scene(batch)
         try:
             await scene(made)
         finally:
@@ -117,6 +117,37 @@ def test_who_waited_for_one_timing_goes_before_the_next():
     play(scene)
 
 
+def test_timings_go_in_batches_and_then_everybody_who_waits():
+    async def scene(s: Scene) -> None:
+        for name in ("x1", "x2", "x3"):
+            await s.arrive(name)
+        await s.arrive("a")
+        await s.leave("x1")
+        assert s.inside == ["x2"]
+        await s.arrive("b")
+        await s.leave("x2")
+        assert sorted(s.inside) == ["a", "b"]
+        await s.arrive("c")
+        assert sorted(s.inside) == ["a", "b"]
+        await s.leave("a")
+        await s.leave("b")
+        assert s.inside == ["x3"]
+        await s.leave("x3")
+        assert s.inside == ["c"]
+
+    play(scene, batch=2)
+
+
+def test_a_batch_that_is_not_full_waits_for_nobody():
+    async def scene(s: Scene) -> None:
+        await s.arrive("x1")
+        await s.arrive("a")
+        await s.leave("x1")
+        assert s.inside == ["a"]
+
+    play(scene, batch=4)
+
+
 def test_a_timing_that_gives_up_waiting_lets_the_others_in():
     async def scene(s: Scene) -> None:
         await s.arrive("a")
@@ -164,8 +195,11 @@ def test_only_exclusive_use_is_counted():
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["come", "leave", "cancel"])), max_size=40))
-def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in(steps):
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["come", "leave", "cancel"])), max_size=40),
+    st.integers(1, 3),
+)
+def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in(steps, batch):
     async def scene(s: Scene) -> None:
         for number, what in steps:
             name = f"x{number}" if number < 3 else f"s{number}"
@@ -181,7 +215,7 @@ def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in
             await s.leave(s.inside[0])
         assert all(task.done() for task in s.tasks.values())
 
-    play(scene)
+    play(scene, batch)
 
 
 def test_what_is_left_behind_keeps_others_from_having_it_alone_and_not_from_sharing():

@@ -34,9 +34,12 @@ MESSAGE_LIMIT = 3000
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
 
-QUEUE_CYCLES = 1_200_000
-"""About 0.6 ms of GPU clock before a block: a wrapper of a kernel may take 150 us of Python a call and still be queued
-in time, as each call is also preceded by some 90 us of reading for a cold L2."""
+QUEUE_CYCLES = 75_000
+"""About 40 us of GPU clock for each call of a block, before it: a wrapper of a kernel may take 130 us of Python a call
+and still be queued in time, as each call is also preceded by some 90 us of reading for a cold L2."""
+
+LEAST_QUEUED = 8
+"""A short block waits as long as one of so many calls."""
 
 _clock = time.perf_counter_ns  # bound before any candidate code exists
 
@@ -134,7 +137,7 @@ class Harness:
                 for index, item in enumerate(request["calls"]):
                     turn = compiling.turn = index
                     places = [calls.Place.from_json(p) for p in item["in"]]
-                    with self._untuned(index):
+                    with self._untuned(index, index >= request["tuned_from"]):
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
                 try:
                     compiling.finish()
@@ -144,13 +147,13 @@ class Harness:
             return {"failure": describe(error), "failed_at": turn}
         return {"launchers": launcher_stubs.missed()}
 
-    def _untuned(self, turn: int) -> contextlib.AbstractContextManager[None]:
+    def _untuned(self, turn: int, every: bool = False) -> contextlib.AbstractContextManager[None]:
         """While answers are checked nothing is tuned."""
         if self._device.type != "cuda":
             return contextlib.nullcontext()
         from .triton_support import tuning_suspended
 
-        return tuning_suspended(turn)
+        return tuning_suspended(turn, every)
 
     def _call(self, call: calls.Call) -> Any:
         assert self._function is not None
@@ -222,7 +225,7 @@ class Harness:
         ]
         results = []
         # The GPU waits until most launches are queued, so that no time of Python's lies between two events.
-        torch.cuda._sleep(QUEUE_CYCLES)
+        torch.cuda._sleep(QUEUE_CYCLES * max(LEAST_QUEUED, len(prepared)))
         for call, (start, end) in zip(prepared, events, strict=True):
             # A cold L2, by reading: what was written would have to be written back at the kernel's cost.
             torch.sum(self._flush, 0, out=self._sink)

@@ -6,8 +6,8 @@ CORES_KEPT = 2
 KEPT_SHARE = 4
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fourth of
 all, since each compiling candidate also has a compiler's process."""
-WAITING = 8
-"""Candidates beyond those that compile: somebody always waits for the GPU while others compile."""
+WAITING = 12
+"""Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""

@@ -2,7 +2,8 @@
 
 - A timing waits until the others have left the device and then has it alone.
 - Somebody who waits for a timing goes before newcomers, so that timings do not starve.
-- Whoever waited for one timing goes before the next: what compiles and checks keeps feeding the timings.
+- Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. After a
+  batch everybody who waits to share goes, so that checking keeps feeding the timings.
 """
 
 from __future__ import annotations
@@ -12,19 +13,30 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable
 
+BATCH = 4
+"""Timings in a row while others wait to share: a timing and a round of checks take about 0.4 s each, so that the device
+is timing four fifths of the time, and who waits to share waits two seconds."""
+
 
 class DeviceLock:
-    """A shared/exclusive lock for one event loop in which both sides take turns."""
+    """A shared/exclusive lock for one event loop in which both sides take turns.
 
-    def __init__(self) -> None:
+    ``batch``: exclusive uses in a row while somebody waits to share.
+    """
+
+    def __init__(self, batch: int = BATCH) -> None:
+        self._batch = batch
         self._condition = asyncio.Condition()
         self._sharing = 0
         self._exclusive = False
         self._waiting = 0
-        self._timed = 0
-        """Exclusive uses that have ended."""
-        self._arrivals: list[int] = []
-        """Of each who waits to share the device: the exclusive uses that had ended when he came."""
+        self._in_a_row = 0
+        """Exclusive uses since others shared the device."""
+        self._arrivals: set[int] = set()
+        """Who waits to share, by the number of his arrival."""
+        self._arrived = 0
+        self._admitted = 0
+        """Whoever arrived up to here goes before waiting timings."""
         self.exclusive_seconds = 0.0
         """Time spent in exclusive use so far."""
         self._leaving: set[asyncio.Future[None]] = set()
@@ -33,16 +45,18 @@ class DeviceLock:
     async def shared(self) -> AsyncIterator[None]:
         """Use the device beside others."""
         async with self._condition:
-            came = self._timed
-            self._arrivals.append(came)
+            self._arrived += 1
+            mine = self._arrived
+            self._arrivals.add(mine)
             try:
                 await self._condition.wait_for(
-                    lambda: not self._exclusive and (not self._waiting or came < self._timed)
+                    lambda: not self._exclusive and (not self._waiting or mine <= self._admitted)
                 )
             finally:
-                self._arrivals.remove(came)
+                self._arrivals.discard(mine)
                 self._condition.notify_all()
             self._sharing += 1
+            self._in_a_row = 0
         try:
             yield
         finally:
@@ -68,13 +82,15 @@ class DeviceLock:
             self.exclusive_seconds += time.monotonic() - started
             async with self._condition:
                 self._exclusive = False
-                self._timed += 1
+                self._in_a_row += 1
+                if self._in_a_row >= self._batch:
+                    self._admitted = self._arrived
                 self._condition.notify_all()
 
     def _free(self) -> bool:
-        """Nobody uses the device, and nobody has waited for a timing already."""
-        waited = any(came < self._timed for came in self._arrivals)
-        return not (self._exclusive or self._sharing or waited)
+        """Nobody uses the device, and nobody is to use it before the next timing."""
+        admitted = any(mine <= self._admitted for mine in self._arrivals)
+        return not (self._exclusive or self._sharing or admitted)
 
     def leave_until(self, gone: Awaitable[object]) -> None:
         """Whoever has the device alone says what of him is still there when he leaves: others may share the device

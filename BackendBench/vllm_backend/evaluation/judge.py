@@ -60,8 +60,8 @@ DEVICE_SUSPECT = {
     ErrorType.CRASH,
 }  # fmt: skip
 """Failures that a lost device causes as well; after one of them the judge asks the device itself."""
-TIMING_PLACES = 3
-"""Candidates that hold memory for a timing: one is timed, two are ready when it is done."""
+TIMING_PLACES = 5
+"""Candidates that hold memory for a timing: one is timed, and a batch is ready when it is done."""
 WARM_UP_OPERATION = "softmax"
 
 

@@ -110,8 +110,9 @@ def _make_launcher(compiled: Any) -> None:
 
 
 @contextlib.contextmanager
-def tuning_suspended(turn: int) -> Iterator[None]:
-    """Within this context an autotuned kernel uses configuration ``turn`` modulo their number, untimed."""
+def tuning_suspended(turn: int, every: bool = False) -> Iterator[None]:
+    """Within this context an autotuned kernel uses configuration ``turn`` modulo their number, untimed; with ``every``
+    all of them one after the other (which compiles them, where launches are suppressed)."""
     from triton.runtime.autotuner import Autotuner
 
     choose = Autotuner.run
@@ -119,12 +120,12 @@ def tuning_suspended(turn: int) -> Iterator[None]:
     def in_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.nargs = dict(zip(self.arg_names, args, strict=False))
         configs = self.prune_configs(kwargs)
-        config = configs[turn % len(configs)]
-        named = {**self.nargs, **kwargs, **config.all_kwargs()}
-        if config.pre_hook is not None:
-            config.pre_hook(named)
-        self.pre_hook(named, reset_only=True)
-        result = self.fn.run(*args, **kwargs, **config.all_kwargs())
+        for config in configs if every else [configs[turn % len(configs)]]:
+            named = {**self.nargs, **kwargs, **config.all_kwargs()}
+            if config.pre_hook is not None:
+                config.pre_hook(named)
+            self.pre_hook(named, reset_only=True)
+            result = self.fn.run(*args, **kwargs, **config.all_kwargs())
         self.nargs = None
         return result
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -24,10 +25,13 @@ from .sandbox import SandboxSpec, probe
 from .session import Session
 from .settings import JudgeSettings
 
+log = logging.getLogger(__name__)
+
 START_SECONDS = 120.0
 """Limit for the warm server's imports: 4-10 s on an idle machine, more where many start at once."""
 SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
+RETRY_SECONDS = 0.5
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TRITON_LIBCUDA_PATH", "LANG")
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 
@@ -156,22 +160,34 @@ class WarmPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _make_spare(self) -> None:
+        last = time.monotonic() + SETUP_SECONDS
         try:
-            session = await self._spawn()
-            started = time.monotonic()
-            await session.request(
-                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads,
-                device_index=0,
-                memory_fraction=self._settings.gpu_memory_fraction,
-            )  # fmt: skip
-            self.context_seconds.append(time.monotonic() - started)
-            self._spares.put_nowait(session)
-        except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
-            self._fail(InfrastructureFault(f"a fresh process could not be set up: {error}"))
+            while not self._closing:
+                session = await self._spawn()
+                try:
+                    await self._set_up(session)
+                    return
+                except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
+                    session.kill()
+                    if time.monotonic() > last:
+                        raise InfrastructureFault(f"a fresh process could not be set up: {error}") from None
+                    log.warning("a fresh process could not be set up, once more: %s", error)
+                    await asyncio.sleep(RETRY_SECONDS)
         except InfrastructureFault as fault:
             self._fail(fault)
         finally:
             self._making -= 1
+
+    async def _set_up(self, session: Session) -> None:
+        """Ready it and put it among the spares. Raises CandidateFailed: a candidate may have filled the GPU, until its
+        limit ends it."""
+        started = time.monotonic()
+        await session.request(
+            "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
+            memory_fraction=self._settings.gpu_memory_fraction,
+        )  # fmt: skip
+        self.context_seconds.append(time.monotonic() - started)
+        self._spares.put_nowait(session)
 
     async def _spawn(self) -> Session:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
