@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
 """Length of an eager block. CPU: long against the scheduler's wake-ups (50 us). GPU: a few dozen short kernels."""
-MOST_CALLS = {"cpu": 8, "cuda": 64}
-"""GPU: where memory lies makes a kernel of 5 us 3 % faster or slower, alike in every block; each call has its own, so
-that 64 of them halve what 16 leave of it."""
+MOST_CALLS = {"cpu": 8, "cuda": 16}
 LEAST_CALLS = 2
 """A buffer that serves for every answer shows only where a block has two of them."""
 BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 512 << 20}

@@ -128,16 +128,20 @@ class Harness:
         ]
 
     def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
-        """Compile what the calls need without launching anything (Triton only), on empty tensors of this process."""
+        """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
+
+        ``turns``: the configuration of each call of an autotuned kernel; those beyond them need all.
+        """
         from .triton_support import launches_suppressed
 
-        turn = 0
+        turn, turns = 0, request["turns"]
         try:
             with launches_suppressed(request["threads"]) as compiling:
                 for index, item in enumerate(request["calls"]):
                     turn = compiling.turn = index
                     places = [calls.Place.from_json(p) for p in item["in"]]
-                    with self._untuned(index, index >= request["tuned_from"]):
+                    every = index >= len(turns)
+                    with self._untuned(0 if every else turns[index], every):
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
                 try:
                     compiling.finish()

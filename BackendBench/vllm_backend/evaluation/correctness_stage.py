@@ -38,9 +38,9 @@ compared again anyway, and compiling for every case a second time would double t
 COMPILING_THREADS = 4
 """Of one candidate. A matrix product in float32 takes 20 s of one core for all its variants: on one thread it would
 be judged long after everybody who came with it. Whoever has passed the first cases gets so many."""
-FIRST_CASES_SECONDS = 4.0
-"""On a GPU the first cases are compiled already when they run, and take milliseconds. Who hangs keeps everybody else
-from timing, so this limit is short."""
+FIRST_CASES_SECONDS = 2.0
+"""On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
+this limit is short; it holds only where compiling ahead went well."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class _Left:
 
     deadline: float
     compiling: float
+    compiled: bool = True
+    """Whether nothing is left to compile when the cases run."""
     launchers: list[launcher_stubs.Signature] = field(default_factory=list)
     """That it had to make itself; others hear of them when its cases have passed."""
 
@@ -142,7 +144,7 @@ class CorrectnessStage:
                 trials = min(chunk.trials, CONFIRMED_CHUNKS) if one.prefix else chunk.trials
                 for _ in range(trials):
                     drawn = await self._drawn(one.prepared.operation, chunk)
-                    await self._check(one, drawn, left.deadline, passed)
+                    await self._check(one, drawn, left, passed)
                     passed += len(chunk.cases)
             if enduring and one.prepared.plan.endurance is not None:
                 await self._endure(one, one.prepared.plan.endurance, left.deadline)
@@ -183,11 +185,13 @@ class CorrectnessStage:
                 continue
             left.launchers += launcher_stubs.told(reply.get("launchers"))
             return
+        left.compiled = False
 
-    async def _check(self, one: Examination, chunk: Chunk, deadline: float, passed: int) -> None:
+    async def _check(self, one: Examination, chunk: Chunk, left: _Left, passed: int) -> None:
         one.session.stage = "the correctness cases"
-        limit = max(0.1, deadline - time.monotonic())
-        if one.prepared.plan.chunks[0] is chunk and self._settings.target == "cuda":
+        limit = max(0.1, left.deadline - time.monotonic())
+        quick = self._settings.target == "cuda" and left.compiled
+        if one.prepared.plan.chunks[0] is chunk and quick:
             limit = min(limit, FIRST_CASES_SECONDS)
         reply = await self._called(one, chunk, limit)
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
