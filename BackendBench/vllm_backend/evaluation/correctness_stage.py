@@ -191,9 +191,11 @@ class CorrectnessStage:
         one.session.stage = "the correctness cases"
         limit = max(0.1, left.deadline - time.monotonic())
         quick = self._settings.target == "cuda" and left.compiled
-        if one.prepared.plan.chunks[0] is chunk and quick:
+        one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
+        if one.trial.hurried:
             limit = min(limit, FIRST_CASES_SECONDS)
         reply = await self._called(one, chunk, limit)
+        one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
         wrong = self._wrong(one, chunk, reply, range(len(chunk.cases)))

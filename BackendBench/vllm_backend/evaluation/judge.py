@@ -155,9 +155,10 @@ class Judge:
         try:
             return await self._try(task, source, trial)
         except CandidateFailed as error:
-            if error.failure.error_type not in DOUBTFUL:
+            hurried = trial.hurried and error.failure.error_type is ErrorType.TIMEOUT
+            if error.failure.error_type not in DOUBTFUL and not hurried:
                 raise
-        trial.passed, trial.ratios = 0, []
+        trial.passed, trial.ratios, trial.hurried = 0, [], False
         return await self._try(task, source, trial)
 
     async def _try(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:

@@ -37,6 +37,8 @@ class Trial:
     passed: int = 0
     total: int = 0
     label: str = ""
+    hurried: bool = False
+    """Whether a limit is at work that a busy device might exceed: its time-out is believed the second time."""
     conditions: dict[str, str] = field(default_factory=dict)
     """Read while it was timed."""
     ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)
