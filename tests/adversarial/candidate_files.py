@@ -31,7 +31,7 @@ def judge_settings(target: Target, kind: Kind) -> JudgeSettings:
     seconds = 60.0 if kind == "controls" else 12.0 if target == "cpu" else 45.0  # extensions take nvcc 30 s
     return JudgeSettings(
         target=target, concurrency=2 if target == "cpu" else 0, skip_screen=kind == "attacks", timing="quick",
-        compile_seconds=seconds,
+        compile_seconds=2 * seconds if kind == "controls" else seconds,
         correctness_seconds=seconds, timing_seconds=20.0, tmp_bytes=64 << 20,
         processes=64 if target == "cpu" else 256,
         memory_bytes=(1 << 30) if target == "cpu" else (8 << 30),

@@ -18,7 +18,7 @@ import redis
 from BackendBench.vllm_backend.doctor import sandbox_finding
 from BackendBench.vllm_backend.evaluation import sandbox, warm_pool, wire
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
-from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, InfrastructureFault
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
 from BackendBench.vllm_backend.evaluation.session import Session
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings, WorkerSettings
@@ -144,6 +144,33 @@ def test_a_sandbox_that_cannot_be_made_is_a_fault(
 
     with pytest.raises(InfrastructureFault):
         loop.run_until_complete(ask())
+
+
+class Full(WarmPool):
+    """A pool whose GPU is full the first times."""
+
+    full = 2
+
+    async def _set_up(self, session: Session) -> None:
+        self.full -= 1
+        if self.full >= 0:
+            raise CandidateFailed(Failure(ErrorType.OUT_OF_MEMORY, "no room for a context"))
+        await super()._set_up(session)
+
+
+def test_a_process_that_cannot_be_set_up_for_a_while_is_made_again(loop: asyncio.AbstractEventLoop) -> None:
+    async def ask() -> tuple[int, bool]:
+        pool = Full(settings(), 1, 1)
+        await pool.start()
+        try:
+            session = await pool.session()
+            return session.pid, pool.broken
+        finally:
+            await pool.close()
+
+    pid, broken = loop.run_until_complete(ask())
+    assert pid
+    assert not broken
 
 
 class Peer:

@@ -24,10 +24,11 @@ class JudgeSettings(BaseModel):
     threads: int = Field(default=0, ge=0)
     """CPU threads of eager and of the candidate alike; 0: all cores that this process may use."""
     concurrency: int = Field(default=0, ge=0)
-    """Candidates in flight; 0: on a GPU one on each of three fourths of the cores (they compile) and eight
+    """Candidates in flight; 0: on a GPU one on each of three fourths of the cores (they compile) and twelve
     that wait for it, on the CPU target one for each core up to four. Each is timed alone."""
-    compile_seconds: float = Field(default=60.0, gt=0)
-    """Limit for loading the module, and for all compiling of a Triton kernel (every dtype, rank and workload)."""
+    compile_seconds: float = Field(default=120.0, gt=0)
+    """Limit for loading the module, and for all compiling of a Triton kernel (every dtype, rank and workload). A module
+    that has nvcc compile it takes 40 s, and more where all cores are busy."""
     correctness_seconds: float = Field(default=60.0, gt=0)
     """Limit for all correctness cases together; cases compile again for new dtypes and ranks."""
     timing_seconds: float = Field(default=30.0, gt=0)
