@@ -2,7 +2,7 @@
 # From the checkout's root on the GPU machine, after receive.sh of all parts: installs, starts one lane of steps a GPU
 # that lives on beyond the call, and waits for them (wait.sh, which may be called again). STEPS0 and STEPS1 (steps of
 # run.sh with their limits), SEEDS0 and SEEDS1 (seeds of policies.py, none: not run), LIMIT (seconds to wait) and the
-# variables of run.sh change what is done.
+# variables of run.sh change what is done. Each half of a generation step starts an engine, 70 to 90 s on an H200.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 R=$OUT; export OUT=/tmp/out; mkdir -p "$OUT"
@@ -23,9 +23,9 @@ rm -f /tmp/out/lane*.end
 both=$(nvidia-smi -L | wc -l)
 if [ "$both" -ge 2 ]; then
     setsid nohup bash /opt/lane.sh 0 0-15 ${STEPS0:-loop:330 shared_gpu:150} >/tmp/out/lane0.log 2>&1 </dev/null &
-    setsid nohup bash /opt/lane.sh 1 16-31 ${STEPS1:-generation_7b:200 generation_small:140 prototype:160} >/tmp/out/lane1.log 2>&1 </dev/null &
+    setsid nohup bash /opt/lane.sh 1 16-31 ${STEPS1:-generation_7b:330 generation_small:260 prototype:180} >/tmp/out/lane1.log 2>&1 </dev/null &
 else
     touch /tmp/out/lane1.end
-    setsid nohup bash /opt/lane.sh 0 0-15 ${STEPS0:-loop:330 generation_7b:200 generation_small:140 prototype:160 shared_gpu:150} >/tmp/out/lane0.log 2>&1 </dev/null &
+    setsid nohup bash /opt/lane.sh 0 0-15 ${STEPS0:-loop:330 generation_7b:330 generation_small:260 prototype:180 shared_gpu:150} >/tmp/out/lane0.log 2>&1 </dev/null &
 fi
 OUT=$R LIMIT=${LIMIT:-500} exec bash /opt/wait.sh
