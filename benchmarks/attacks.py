@@ -45,18 +45,58 @@ class Row:
     """Why this is not as it should be; '' if it is."""
 
 
+GRACE_SECONDS = 0.5
+"""From the end of a judge's connection to the end of its process."""
+
+
+class Judges:
+    """A judge, and another one where it ended, as a worker has it. A task whose judge ended is judged once more."""
+
+    def __init__(self, target: str, kind: Kind) -> None:
+        self._settings = candidate_files.judge_settings(target, kind)  # type: ignore[arg-type]
+        self._client = JudgeClient(self._settings)
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> int:
+        """Start the first one. Returns how many candidates it likes at a time."""
+        await self._client.start()
+        return self._client.concurrency
+
+    async def evaluate(self, file: CandidateFile, target: str) -> Verdict:
+        """The verdict. Raises InfrastructureFault where even a new judge has none."""
+        client = self._client
+        try:
+            return await client.evaluate(file.task(target))  # type: ignore[arg-type]
+        except InfrastructureFault as fault:
+            await self._replace(client, f"{file.name}: {fault}")
+        return await self._client.evaluate(file.task(target))  # type: ignore[arg-type]
+
+    async def _replace(self, failed: JudgeClient, why: str) -> None:
+        async with self._starting:
+            await asyncio.sleep(GRACE_SECONDS)
+            if failed.alive or failed is not self._client:
+                return
+            print(f"the judge ended, another one is started ({why})", flush=True)
+            await failed.close()
+            self._client = JudgeClient(self._settings)
+            await self._client.start()
+
+    async def close(self) -> None:
+        """End it."""
+        await self._client.close()
+
+
 async def run(kind: Kind, files: list[CandidateFile], target: str) -> tuple[list[Row], Verdict | None]:
     """Judge all files of a kind, as many at once as the judge likes."""
-    client = JudgeClient(candidate_files.judge_settings(target, kind))  # type: ignore[arg-type]
-    await client.start()
-    places = asyncio.Semaphore(client.concurrency)
+    judges = Judges(target, kind)
+    places = asyncio.Semaphore(await judges.start())
     seen: list[Verdict] = []
 
     async def one(file: CandidateFile) -> Row:
         async with places:
             started = time.monotonic()
             try:
-                verdict = await client.evaluate(file.task(target))  # type: ignore[arg-type]
+                verdict = await judges.evaluate(file, target)
             except InfrastructureFault as fault:
                 row = Row(
                     kind, file.name, file.operation, "not judged", "not judged", 0.0, 0.0, str(fault)[:300]
@@ -70,7 +110,7 @@ async def run(kind: Kind, files: list[CandidateFile], target: str) -> tuple[list
     try:
         rows = await asyncio.gather(*(one(file) for file in files))
     finally:
-        await client.close()
+        await judges.close()
     return list(rows), seen[0] if seen else None
 
 

@@ -175,6 +175,9 @@ class WarmPool:
                     await asyncio.sleep(RETRY_SECONDS)
         except InfrastructureFault as fault:
             self._fail(fault)
+        except Exception as error:  # of ours: whoever waits for this process must hear of it
+            log.exception("making a process failed")
+            self._fail(InfrastructureFault(f"no process could be made: {type(error).__name__}: {error}"))
         finally:
             self._making -= 1
 
