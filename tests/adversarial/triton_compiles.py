@@ -17,7 +17,7 @@ from BackendBench.vllm_backend.evaluation.candidate import load_module
 from BackendBench.vllm_backend.evaluation.triton_support import launches_suppressed
 from BackendBench.vllm_backend.operations import catalog, trees
 from tests.adversarial.candidate_files import CandidateFile, load
-from tests.generation.grammar.triton_alone import PretendedDriver
+from tests.pretended_driver import PretendedDriver
 
 KINDS = 2
 """Of cases; each compiles for its own dtype and for bfloat16."""

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import torch
+
+from BackendBench.vllm_backend.evaluation import bench, case_plan
+from BackendBench.vllm_backend.evaluation.candidate import Harness
+from BackendBench.vllm_backend.evaluation.correctness_stage import CorrectnessStage, _Left
+from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.operations import catalog
 
 pytest.importorskip("triton")
 
@@ -14,7 +27,8 @@ import json, sys
 import torch, triton
 from triton.runtime.driver import driver
 from BackendBench.vllm_backend.evaluation import triton_support
-from tests.evaluation.triton_kernels import PretendedDriver, broken, scale, tuned
+from tests.evaluation.triton_kernels import broken, scale, tuned
+from tests.pretended_driver import PretendedDriver
 
 driver.set_active(PretendedDriver())
 made = []
@@ -24,18 +38,15 @@ found = {}
 with triton_support.launches_suppressed(threads) as compiling:
     for n in (4096, 4095, 1, 4096):
         scale[(4,)](x, x, n, BLOCK=1024)
-    compiling.finish()
 found["variants"] = len(made)
 made.clear()
 with triton_support.launches_suppressed(threads) as compiling, triton_support.tuning_suspended(0, every=True):
     tuned[(4,)](x, x, 4096)
-    compiling.finish()
 found["configurations"] = len(made)
 try:
     with triton_support.launches_suppressed(threads) as compiling:
         for compiling.turn, n in enumerate((4096, 4095, 1)):
             (broken if n == 4095 else scale)[(4,)](x, x, n, BLOCK=512)
-        compiling.finish()
 except Exception as error:
     found["error"] = type(error).__name__
 found["turn"] = compiling.turn
@@ -51,3 +62,36 @@ def test_every_variant_is_compiled_once_and_the_failing_call_is_known(threads):
     assert done.returncode == 0, done.stderr[-2000:]
     expected = '{"variants": 3, "configurations": 2, "error": "CompilationError", "turn": 1}'
     assert done.stdout.strip().splitlines()[-1] == expected
+
+
+class Near:
+    """A session whose process is this one."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.stage, self.case_names = "", ()
+        self.harness = Harness(socket.socketpair()[0])
+        self.harness._function = function
+
+    async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
+        """What a process would answer."""
+        reply = self.harness._handlers[do](payload, [])
+        assert "failure" not in reply, reply
+        return reply
+
+
+def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload():
+    seen: list[tuple[int, ...]] = []
+    device, settings = torch.device("cpu"), JudgeSettings()
+    operation = catalog.resolve("relu")
+    plan = case_plan.prepare(operation, device, 1)
+    workload = next(iter(operation.make_workloads(device)))
+    made = bench.prepare(operation, workload, device, 1, 1000.0)
+    near = Near(lambda x: seen.append(tuple(x.shape)))
+    stage = CorrectnessStage(settings, device, None, lambda _: None, random.Random(0))
+    one = SimpleNamespace(session=near)
+    left = _Left(0.0, 60.0)
+    asyncio.run(stage._compile(one, plan.chunks, [made], left, threads=2))
+    assert left.compiled
+    cases = sum(len(chunk.cases) for chunk in plan.chunks)
+    assert len(seen) == len(near.case_names) == cases + 1
+    assert near.case_names[-1] == workload.name

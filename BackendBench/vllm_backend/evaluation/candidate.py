@@ -134,21 +134,17 @@ class Harness:
         """
         from .triton_support import launches_suppressed
 
-        turn, turns = 0, request["turns"]
+        turns = request["turns"]
         try:
             with launches_suppressed(request["threads"]) as compiling:
                 for index, item in enumerate(request["calls"]):
-                    turn = compiling.turn = index
+                    compiling.turn = index
                     places = [calls.Place.from_json(p) for p in item["in"]]
                     every = index >= len(turns)
                     with self._untuned(0 if every else turns[index], every):
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
-                try:
-                    compiling.finish()
-                finally:
-                    turn = compiling.turn
         except BaseException as error:
-            return {"failure": describe(error), "failed_at": turn}
+            return {"failure": describe(error), "failed_at": compiling.turn}
         return {"launchers": launcher_stubs.missed()}
 
     def _untuned(self, turn: int, every: bool = False) -> contextlib.AbstractContextManager[None]:

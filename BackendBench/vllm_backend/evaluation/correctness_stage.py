@@ -165,9 +165,9 @@ class CorrectnessStage:
         session.stage = "compiling"
         deadline = time.monotonic() + left.compiling
         calls = [request for chunk in chunks for request in chunk.layout.request()]
-        tuned_from = len(
-            calls
-        )  # a timing tunes for real, with the device alone: nothing is to be compiled then
+        # Each call with the configuration that it will be run with; a timing tunes for real, with the device alone, and
+        # nothing is to be compiled then.
+        turns = [turn for chunk in chunks for turn in range(len(chunk.cases))]
         for bench in benches:
             calls += bench.layout.request([0])
         cases = [case.name for chunk in chunks for case in chunk.cases]
@@ -176,9 +176,7 @@ class CorrectnessStage:
         for at_a_time in sorted({threads, 1}, reverse=True):
             limit = max(0.1, deadline - time.monotonic())
             try:
-                reply = await session.request(
-                    "dry_run", limit, calls=calls, threads=at_a_time, tuned_from=tuned_from
-                )
+                reply = await session.request("dry_run", limit, calls=calls, threads=at_a_time, turns=turns)
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise

@@ -34,10 +34,9 @@ class Compiling:
             self._asked.append((self.turn, kernel))
 
     def finish(self) -> None:
-        """Wait for all that was asked for since the last time, and make their launchers. Raises what the compiler
-        raises, and Triton's OutOfResources."""
-        asked, self._asked = self._asked, []
-        for self.turn, kernel in asked:
+        """Wait for all that was asked for, and make their launchers."""
+        for turn, kernel in self._asked:
+            self.turn = turn
             compiled = kernel.result() if hasattr(kernel, "result") else kernel
             if getattr(compiled, "_run", True) is None:  # its launcher is not made yet
                 _make_launcher(compiled)
@@ -48,8 +47,9 @@ def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
     """Within this context a Triton kernel is compiled for its arguments and neither loaded nor launched: somebody else
     may have the GPU.
 
-    ``threads`` compile side by side (Triton lets go of the interpreter's lock meanwhile); what is asked for is ready,
-    or its error known, after ``finish``. With one thread it is compiled in the call.
+    ``threads`` compile side by side (Triton lets go of the interpreter's lock meanwhile); with one it is compiled in
+    the call. At the end of the context all that was asked for is ready, with its launcher; raises what the compiler
+    raises, and Triton's OutOfResources.
     """
     import triton
     from triton.runtime.jit import JITFunction
@@ -66,15 +66,13 @@ def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
 
     JITFunction.run = compile_only
     try:
-        if threads > 1 and hasattr(triton, "AsyncCompileMode"):
-            with (
-                _Pool(threads) as pool,
-                triton.AsyncCompileMode(pool, ignore_errors=True),
-                pool.dropping(),
-            ):
-                yield compiling
-        else:
+        with contextlib.ExitStack() as stack:
+            if threads > 1 and hasattr(triton, "AsyncCompileMode"):
+                pool = stack.enter_context(_Pool(threads))
+                stack.enter_context(triton.AsyncCompileMode(pool, ignore_errors=True))
+                stack.enter_context(pool.dropping())
             yield compiling
+            compiling.finish()
     finally:
         JITFunction.run = launch
 
