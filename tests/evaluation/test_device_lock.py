@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
 
+FOREVER = 3600.0
+"""Seconds: nobody's patience ends within a test unless it is about that."""
 TURNS = 12
 """Rounds of the event loop after which everybody who can go on has gone on."""
 
@@ -25,7 +27,7 @@ class Scene:
     """Somebody for each name, who enters when the lock lets him and leaves when he is told to."""
 
     def __init__(self, batch: int = 1) -> None:
-        self.lock = DeviceLock(batch)
+        self.lock = DeviceLock(batch, FOREVER, FOREVER)
         self.inside: list[str] = []
         self._leave: dict[str, asyncio.Event] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
@@ -53,9 +55,11 @@ class Scene:
         await settle()
 
 
-def play(scene: Callable[[Scene], Awaitable[Any]], batch: int = 1) -> None:
+def play(scene: Callable[[Scene], Awaitable[Any]], batch: int = 1, **seconds: float) -> None:
     async def run() -> None:
         made = Scene(batch)
+        if seconds:
+            made.lock = DeviceLock(batch, **{"patience": FOREVER, "long": FOREVER} | seconds)
         try:
             await scene(made)
         finally:
@@ -127,15 +131,68 @@ def test_timings_go_in_batches_and_then_everybody_who_waits():
         await s.arrive("b")
         await s.leave("x2")
         assert sorted(s.inside) == ["a", "b"]
+        await s.arrive("x4")
         await s.arrive("c")
         assert sorted(s.inside) == ["a", "b"]
         await s.leave("a")
         await s.leave("b")
         assert s.inside == ["x3"]
         await s.leave("x3")
+        assert s.inside == ["x4"]
+        await s.leave("x4")
         assert s.inside == ["c"]
 
     play(scene, batch=2)
+
+
+def test_newcomers_share_until_a_batch_is_ready():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("x1")
+        await s.arrive("b")
+        assert s.inside == ["a", "b"]
+        await s.arrive("x2")
+        await s.arrive("c")
+        assert s.inside == ["a", "b"]
+        await s.leave("a")
+        await s.leave("b")
+        assert s.inside == ["x1"]
+
+    play(scene, batch=2)
+
+
+def test_a_timing_that_has_waited_long_waits_for_no_batch():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("x1")
+        while not s.lock.timings_turn:
+            await asyncio.sleep(0.01)
+        await s.arrive("b")
+        assert s.inside == ["a"]
+        await s.leave("a")
+        assert s.inside == ["x1"]
+        await s.leave("x1")
+        assert s.inside == ["b"]
+
+    play(scene, batch=4, patience=0.05)
+
+
+def test_newcomers_go_in_while_somebody_keeps_the_timings_waiting_and_keep_nobody_waiting_themselves():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("x")
+        await s.arrive("b")
+        assert s.inside == ["a"]
+        while "b" not in s.inside:
+            await asyncio.sleep(0.01)
+        await s.leave("a")
+        await asyncio.sleep(0.1)  # b is there for as long as a was by now
+        await s.arrive("c")
+        assert s.inside == ["b"]
+        await s.leave("b")
+        assert s.inside == ["x"]
+
+    play(scene, long=0.05)
 
 
 def test_a_batch_that_is_not_full_waits_for_nobody():

@@ -21,12 +21,15 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from . import arena, calls, launcher_stubs, wire
 from .compute_watch import ComputeWatch
+
+if TYPE_CHECKING:
+    from .triton_support import Suspended
 
 MESSAGE_LIMIT = 3000
 """Characters of an exception's text that are passed on, half from each end."""
@@ -147,7 +150,7 @@ class Harness:
             return {"failure": describe(error), "failed_at": compiling.turn}
         return {"launchers": launcher_stubs.missed()}
 
-    def _untuned(self, turn: int, every: bool = False) -> contextlib.AbstractContextManager[None]:
+    def _untuned(self, turn: int, every: bool = False) -> contextlib.AbstractContextManager[Suspended | None]:
         """While answers are checked nothing is tuned."""
         if self._device.type != "cuda":
             return contextlib.nullcontext()
@@ -189,11 +192,14 @@ class Harness:
             with watch:
                 return self._call(call)
 
-        results, times = timed(
-            prepared, watched if request["watch"] else self._call, request.get("flush_bytes", 0)
-        )
+        turn = request["untuned"]
+        with contextlib.nullcontext() if turn is None else self._untuned(turn) as tuning:
+            results, times = timed(
+                prepared, watched if request["watch"] else self._call, request.get("flush_bytes", 0)
+            )
         reply: dict[str, Any] = {
             "times_us": times, "threads": _thread._count() - self._threads, "computed": sorted(watch.calls),
+            "tunes": tuning is not None and tuning.used,
         }  # fmt: skip
         self._block_done = (request, results)
         return reply if request["deliver_later"] else {**reply, **self._deliver_block(request, _)}

@@ -11,6 +11,12 @@ WAITING = 12
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
+TIMING_BYTES = 3 << 29
+TIMING_SHARE = 0.25
+LEAST_TIMING = 3
+MOST_TIMING = 12
+"""What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
+own, 256 MB that are read for a cold L2) and how much of a GPU all of them may take: 12 on an H100, 3 on 24 GB."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 
@@ -29,3 +35,8 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]
     contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
     return flying, max(2, min(flying // 3, contexts - flying))
+
+
+def timing_places(gpu_bytes: int) -> int:
+    """Candidates that hold memory for a timing: while a batch of them is timed, the next ones rehearse."""
+    return max(LEAST_TIMING, min(MOST_TIMING, int(TIMING_SHARE * gpu_bytes / TIMING_BYTES)))

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 import torch
 
@@ -28,6 +29,8 @@ from .failure import CandidateFailed, Failure
 from .settings import JudgeSettings
 from .trial import Examination, Trial
 
+P = ParamSpec("P")
+T = TypeVar("T")
 FIRST_CHUNKS = 2
 """Of the cases: the first few, and the same with other values."""
 ENDURANCE_COMPARED = 6
@@ -35,9 +38,11 @@ ENDURANCE_COMPARED = 6
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
-COMPILING_THREADS = 4
-"""Of one candidate. A matrix product in float32 takes 20 s of one core for all its variants: on one thread it would
-be judged long after everybody who came with it. Whoever has passed the first cases gets so many."""
+FIRST_THREADS = (1, 4)
+LAST_THREADS = (4, 8)
+"""That compile for one candidate, at least and where cores are idle. A matrix product in float32 takes 20 s of one core
+for all its variants: on one thread it would be judged long after everybody who came with it. Whoever has passed the
+first cases waits for four."""
 FIRST_CASES_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
 this limit is short; it holds only where compiling ahead went well."""
@@ -52,19 +57,19 @@ class Floor:
     target: Target
 
     @asynccontextmanager
-    async def compiling(self, trial: Trial, prefix: str, least: int) -> AsyncIterator[int]:
-        """Cores to compile on, at least so many; yields their number. On a CPU compiling disturbs a timing like any
-        other work; beside a GPU it does not."""
+    async def compiling(self, trial: Trial, prefix: str, threads: tuple[int, int]) -> AsyncIterator[int]:
+        """Cores to compile on, so many at least and at most; yields their number. On a CPU compiling disturbs a timing
+        like any other work; beside a GPU it does not."""
         asked = time.monotonic()
         async with AsyncExitStack() as held:
-            threads = 1
+            taken = 1
             if self.target == "cuda":
-                threads = await held.enter_async_context(self.compilers.taken(least, COMPILING_THREADS))
+                taken = await held.enter_async_context(self.compilers.taken(*threads))
             else:
                 await held.enter_async_context(self.lock.shared())
             trial.book(prefix + "wait", time.monotonic() - asked)
             async with trial.stage(prefix + "compile"):
-                yield threads
+                yield taken
 
 
 @dataclass
@@ -94,7 +99,7 @@ class CorrectnessStage:
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
-        async with self._floor.compiling(one.trial, one.prefix, 1):
+        async with self._floor.compiling(one.trial, one.prefix, (1, 1)):
             await self._load(one)
         chunks, benches = one.prepared.plan.chunks, one.prepared.benches
         if one.prefix:
@@ -127,8 +132,8 @@ class CorrectnessStage:
         """Compile all of these, then run the chunks."""
         if one.task.dsl == "triton":
             asked = time.monotonic()
-            least = COMPILING_THREADS if enduring else 1
-            async with self._floor.compiling(one.trial, one.prefix, least) as threads:
+            wanted = LAST_THREADS if enduring else FIRST_THREADS
+            async with self._floor.compiling(one.trial, one.prefix, wanted) as threads:
                 started = time.monotonic()
                 await self._compile(one, chunks, benches, left, threads)
             left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
@@ -196,7 +201,7 @@ class CorrectnessStage:
         one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
-        wrong = self._wrong(one, chunk, reply, range(len(chunk.cases)))
+        wrong = await self._aside(self._wrong, one, chunk, reply, range(len(chunk.cases)))
         right = len(chunk.cases) if wrong is None else wrong[0]
         one.trial.passed = max(one.trial.passed, passed + right)
         if wrong is not None:
@@ -213,15 +218,22 @@ class CorrectnessStage:
         leftovers.refuse_reported(reply)
         last = len(chunk.cases) - 1
         compared = sorted({last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))})
-        wrong = self._wrong(one, chunk, reply, compared)
+        wrong = await self._aside(self._wrong, one, chunk, reply, compared)
         if wrong is not None:
             failure = wrong[1]
             text = f"right at first, wrong when called again and again: {failure.message}"
             raise CandidateFailed(Failure(failure.error_type, text, failure.case))
         one.session.case_names = ()
 
-    @staticmethod
-    async def _called(one: Examination, chunk: Chunk, limit: float, turns: int = 0) -> dict[str, object]:
+    async def _aside(self, wait: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call what waits for a GPU, which works for other candidates by turns, without keeping those waiting."""
+        if self._settings.target == "cpu":
+            return wait(*args, **kwargs)
+        return await asyncio.to_thread(wait, *args, **kwargs)
+
+    async def _called(
+        self, one: Examination, chunk: Chunk, limit: float, turns: int = 0
+    ) -> dict[str, object]:
         """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs.
 
         ``turns``: calls after which an autotuned kernel begins again with its first configuration; 0: never.
@@ -229,7 +241,7 @@ class CorrectnessStage:
         for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
             one.buffers.write(item, case.inputs)
         one.buffers.poison(chunk.layout)
-        one.buffers.settle()
+        await self._aside(one.buffers.settle)
         one.session.case_names = [c.name for c in chunk.cases]
         return await one.session.request(
             "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=turns

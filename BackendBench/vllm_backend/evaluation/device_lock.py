@@ -1,9 +1,10 @@
 """Who may use the device: many that compile and check, or one that is timed.
 
 - A timing waits until the others have left the device and then has it alone.
-- Somebody who waits for a timing goes before newcomers, so that timings do not starve.
-- Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. After a
-  batch everybody who waits to share goes, so that checking keeps feeding the timings.
+- Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. Newcomers
+  share the device until a batch is ready or a timing has waited long; then it is the timings' *turn*, and newcomers
+  wait. After a batch everybody who waits to share goes.
+- Somebody who shares for long (a kernel that hangs) holds the turn up anyway: meanwhile newcomers go in as well.
 """
 
 from __future__ import annotations
@@ -11,35 +12,47 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-BATCH = 4
-"""Timings in a row while others wait to share: a timing and a round of checks take about 0.4 s each, so that the device
-is timing four fifths of the time, and who waits to share waits two seconds."""
+BATCH = 8
+"""Timings in a row while others wait to share. A timing takes about 0.15 s on a GPU, and until the last of those who
+check has left takes 0.3 to 0.5 s, which is then a fourth of a batch."""
+PATIENCE_SECONDS = 2.0
+"""How long a timing waits for a full batch."""
+LONG_SECONDS = 0.6
+"""Nearly all who check have left by then."""
 
 
 class DeviceLock:
     """A shared/exclusive lock for one event loop in which both sides take turns.
 
-    ``batch``: exclusive uses in a row while somebody waits to share.
+    ``batch``: exclusive uses in a row while somebody waits to share. ``patience`` and ``long``: seconds, see above.
     """
 
-    def __init__(self, batch: int = BATCH) -> None:
-        self._batch = batch
+    def __init__(
+        self, batch: int = BATCH, patience: float = PATIENCE_SECONDS, long: float = LONG_SECONDS
+    ) -> None:
+        self._batch, self._patience, self._long = batch, patience, long
         self._condition = asyncio.Condition()
         self._sharing = 0
         self._exclusive = False
         self._waiting = 0
+        self._impatient = 0
+        """Of those who wait for a timing, who has waited long."""
+        self.timings_turn = False
+        """Whether newcomers wait."""
         self._in_a_row = 0
-        """Exclusive uses since others shared the device."""
+        """Exclusive uses in this turn."""
         self._arrivals: set[int] = set()
         """Who waits to share, by the number of his arrival."""
         self._arrived = 0
         self._admitted = 0
         """Whoever arrived up to here goes before waiting timings."""
+        self._stragglers = 0
+        """Who has shared the device for long, came before the turn was the timings', and keeps them waiting."""
         self.exclusive_seconds = 0.0
         """Time spent in exclusive use so far."""
-        self._leaving: set[asyncio.Future[None]] = set()
+        self._tasks: set[asyncio.Future[None]] = set()
 
     @contextlib.asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
@@ -49,32 +62,40 @@ class DeviceLock:
             mine = self._arrived
             self._arrivals.add(mine)
             try:
-                await self._condition.wait_for(
-                    lambda: not self._exclusive and (not self._waiting or mine <= self._admitted)
-                )
+                await self._condition.wait_for(lambda: self._may_share(mine))
             finally:
                 self._arrivals.discard(mine)
                 self._condition.notify_all()
             self._sharing += 1
-            self._in_a_row = 0
+            latecomer = self.timings_turn and mine > self._admitted
         try:
-            yield
+            # Were a latecomer a straggler too, one could let the next in for ever.
+            with contextlib.nullcontext() if latecomer else self._counted_after(self._long, self._straggle):
+                yield
         finally:
             async with self._condition:
                 self._sharing -= 1
                 self._condition.notify_all()
+
+    def _may_share(self, mine: int) -> bool:
+        return not self._exclusive and (
+            not self.timings_turn or mine <= self._admitted or self._stragglers > 0
+        )
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Have the device alone."""
         async with self._condition:
             self._waiting += 1
+            self._take_turn()
             try:
-                await self._condition.wait_for(self._free)
+                with self._counted_after(self._patience, self._grow_impatient):
+                    await self._condition.wait_for(self._free)
             finally:
                 self._waiting -= 1
+                self.timings_turn = self.timings_turn and self._waiting > 0
                 self._condition.notify_all()
-            self._exclusive = True
+            self._exclusive = self.timings_turn = True
         started = time.monotonic()
         try:
             yield
@@ -83,22 +104,61 @@ class DeviceLock:
             async with self._condition:
                 self._exclusive = False
                 self._in_a_row += 1
-                if self._in_a_row >= self._batch:
-                    self._admitted = self._arrived
+                if self._in_a_row >= self._batch or not self._waiting:
+                    self._end_turn()
                 self._condition.notify_all()
+
+    def _take_turn(self) -> None:
+        """Make it the timings' turn where it is due."""
+        if self._waiting and (self._waiting >= self._batch or self._impatient):
+            self.timings_turn = True
+
+    def _end_turn(self) -> None:
+        self._in_a_row = 0
+        self._admitted = self._arrived
+        self.timings_turn = False
+        self._take_turn()
 
     def _free(self) -> bool:
         """Nobody uses the device, and nobody is to use it before the next timing."""
         admitted = any(mine <= self._admitted for mine in self._arrivals)
         return not (self._exclusive or self._sharing or admitted)
 
+    @contextlib.contextmanager
+    def _counted_after(self, seconds: float, count: Callable[[int], None]) -> Iterator[None]:
+        """Call ``count`` with 1 a while after this begins, and then with -1 when it ends."""
+        late = False
+
+        def act() -> None:
+            nonlocal late
+            late = True
+            count(1)
+            self._keep(asyncio.ensure_future(self._look_again()))
+
+        timer = asyncio.get_running_loop().call_later(seconds, act)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if late:
+                count(-1)
+
+    def _straggle(self, more: int) -> None:
+        self._stragglers += more
+
+    def _grow_impatient(self, more: int) -> None:
+        self._impatient += more
+        self._take_turn()
+
+    async def _look_again(self) -> None:
+        async with self._condition:
+            self._condition.notify_all()
+
     def leave_until(self, gone: Awaitable[object]) -> None:
         """Whoever has the device alone says what of him is still there when he leaves: others may share the device
         with it, nobody has it alone before ``gone``."""
         self._sharing += 1
-        leaving = asyncio.ensure_future(self._left(gone))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._keep(asyncio.ensure_future(self._left(gone)))
 
     async def _left(self, gone: Awaitable[object]) -> None:
         try:
@@ -107,3 +167,8 @@ class DeviceLock:
             async with self._condition:
                 self._sharing -= 1
                 self._condition.notify_all()
+
+    def _keep(self, task: asyncio.Future[None]) -> None:
+        """The event loop itself keeps no task alive."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

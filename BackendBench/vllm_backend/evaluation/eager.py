@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 
 from ..operations.operation import Operation
+from .lane import Lane
 from .session import Session
 from .shared_calls import Buffers
-from .timing_stage import Lane
 from .warm_pool import WarmPool
 
 LOAD_SECONDS = 60.0
@@ -46,6 +46,8 @@ class EagerSide:
         self._buffers: Buffers | None = None
         self._loaded = ("", "")
         """Name and source of the operation."""
+        self._warm: dict[tuple[str, str], set[str]] = {}
+        """Workloads of each operation that the process has been called on."""
 
     async def lane(self, operation: Operation, room: tuple[int, int]) -> Lane:
         """Eager of ``operation`` with at least this room. Raises InfrastructureFault."""
@@ -53,7 +55,8 @@ class EagerSide:
         if self._buffers is None or not self._buffers.hold(room):
             await self._replace(session, room)
         assert self._buffers is not None
-        return Lane(session, self._buffers)
+        warm = self._warm.setdefault(self._loaded, set())
+        return Lane(session, self._buffers, self._limit, warm=warm)
 
     async def release(self) -> None:
         """Give memory back that not many need. Raises InfrastructureFault."""
@@ -74,7 +77,7 @@ class EagerSide:
         if self._session is None:
             self._session = await self._pool.session()
             self._session.trusted = True
-            self._loaded = ("", "")
+            self._loaded, self._warm = ("", ""), {}
         if self._loaded != (operation.name, operation.source):
             await self._session.request(
                 "load_reference", LOAD_SECONDS, operation=operation.name, source=operation.source,

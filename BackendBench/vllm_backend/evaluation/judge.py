@@ -13,8 +13,8 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -36,17 +36,20 @@ from . import (
     roofline,
     sandbox,
 )  # fmt: skip
+from .bench import Bench
 from .compiler_places import CompilerPlaces
 from .correctness_stage import CorrectnessStage, Floor
-from .device_lock import DeviceLock
+from .device_lock import BATCH, DeviceLock
 from .eager import EagerSide
 from .failure import CandidateFailed, Failure, InfrastructureFault
+from .lane import Lane
 from .reference_pool import Prepared, ReferencePool
+from .rehearsal import Rehearsed, rehearse, repeatable
 from .screen import screen
 from .session import Session
 from .settings import JudgeSettings
 from .shared_calls import Buffers
-from .timing_stage import Lane, TimingStage
+from .timing_stage import TimingStage
 from .trial import Examination, Trial, Where, verdict
 from .warm_pool import WarmPool
 
@@ -60,8 +63,6 @@ DEVICE_SUSPECT = {
     ErrorType.CRASH,
 }  # fmt: skip
 """Failures that a lost device causes as well; after one of them the judge asks the device itself."""
-TIMING_PLACES = 5
-"""Candidates that hold memory for a timing: one is timed, and a batch is ready when it is done."""
 WARM_UP_OPERATION = "softmax"
 
 
@@ -81,8 +82,9 @@ class Judge:
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
         flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
         self.concurrency = settings.concurrency or flying
-        self._timing_places = asyncio.Semaphore(TIMING_PLACES)
-        self._lock = DeviceLock()
+        places = capacity.timing_places(conditions.gpu_bytes(self.device))
+        self._timing_places = asyncio.Semaphore(places)
+        self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
@@ -136,7 +138,8 @@ class Judge:
             failure = await self._try_twice(task, operation_source, trial)
         except CandidateFailed as error:
             failure = error.failure
-        if failure is not None and failure.error_type in DEVICE_SUSPECT and not self._device_answers():
+        suspect = failure is not None and failure.error_type in DEVICE_SUSPECT
+        if suspect and not await asyncio.to_thread(self._device_answers):
             self._lost = True
             raise InfrastructureFault("the device does not answer any more")
         return verdict(task, trial, failure, Where(self.device, self.threads, self.ceilings))
@@ -214,35 +217,64 @@ class Judge:
     async def _time(
         self, session: Session, attached: Buffers, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
-        room, mine = prepared.bench_room, attached
-        waited = time.monotonic()
+        lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
+        lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         try:
-            async with self._timing_places:
-                if not attached.hold(room):
-                    async with self._lock.shared():  # mapping and scrubbing would disturb a timing
-                        limit = self.settings.timing_seconds
-                        mine = await eager.attached(session, room, self.device, limit)
-                async with self._lock.exclusive(), self._gate.exclusive():
-                    trial.book(prefix + "wait", time.monotonic() - waited)
-                    async with trial.stage(prefix + "timing"):
-                        await self._time_alone(Lane(session, mine), prepared, trial, fixed=bool(prefix))
+            async with self._waiting(trial, prefix, self._timing_places):
+                async with (
+                    self._waiting(trial, prefix, self._lock.shared()),
+                    trial.stage(prefix + "rehearsal"),
+                ):
+                    rehearsed = await self._rehearse(lane, prepared)
+                async with (
+                    self._waiting(trial, prefix, self._lock.exclusive()),
+                    self._waiting(trial, prefix, self._gate.exclusive()),
+                    trial.stage(prefix + "timing"),
+                ):
+                    await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
         finally:
             session.kill()
             gone = await session.gone()
-            if mine is not attached:
-                mine.close(reuse=gone)
+            if lane.buffers is not attached:
+                lane.buffers.close(reuse=gone)
 
-    async def _time_alone(self, lane: Lane, prepared: Prepared, trial: Trial, fixed: bool) -> None:
+    @asynccontextmanager
+    async def _waiting(
+        self, trial: Trial, prefix: str, entered: AbstractAsyncContextManager[object]
+    ) -> AsyncIterator[None]:
+        """Book the time until ``entered`` lets us in."""
+        asked = time.monotonic()
+        async with entered:
+            trial.book(prefix + "wait", time.monotonic() - asked)
+            yield
+
+    def _timed(self, prepared: Prepared) -> list[Bench]:
+        return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
+
+    async def _rehearse(self, lane: Lane, prepared: Prepared) -> list[Rehearsed]:
+        """First calls on every workload, while others share the device: mapping and scrubbing memory, too, would
+        disturb a timing."""
+        if not lane.buffers.hold(prepared.bench_room):
+            lane.buffers = await eager.attached(lane.session, prepared.bench_room, self.device, lane.limit)
+        return [
+            await rehearse(lane, bench, prepared.operation, self._rng, turn)
+            for turn, bench in enumerate(self._timed(prepared))
+        ]
+
+    async def _time_alone(
+        self, lane: Lane, prepared: Prepared, rehearsed: Sequence[Rehearsed], trial: Trial, fixed: bool
+    ) -> None:
         """Nothing of the candidate may run when the next one is timed."""
+        # NVML waits for the driver, which makes contexts for others meanwhile.
+        read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:
-            stage = TimingStage(
-                await self._eager.lane(prepared.operation, prepared.bench_room), lane, prepared.operation,
-                self._rng, self.settings.timing_seconds,
-            )  # fmt: skip
-            stage.forbidden = prepared.packets
-            stage.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
-            await self._measure(stage, prepared, trial, fixed)
-            trial.conditions.update(conditions.now(self.device, self.threads))
+            eager = await self._eager.lane(prepared.operation, prepared.bench_room)
+            stage = TimingStage(eager, lane, self._rng, self.settings.timing_seconds)
+            await self._measure(stage, prepared, rehearsed, trial, fixed)
+            if fixed:
+                same = await repeatable(lane, prepared.benches[0])
+                trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
+            trial.conditions.update(await read)
         except InfrastructureFault:
             await self._eager.drop()
             raise
@@ -251,17 +283,19 @@ class Judge:
             self._lock.leave_until(lane.session.gone())
             await self._eager.release()
 
-    async def _measure(self, stage: TimingStage, prepared: Prepared, trial: Trial, fixed: bool) -> None:
-        quick = self.settings.timing == "quick"
-        pairs = (
-            interval.CONFIRM_PAIRS[self.settings.target] if fixed else interval.MIN_PAIRS if quick else None
-        )
-        for bench in prepared.benches[:1] if quick else prepared.benches:
-            ratio = await stage.measure(bench, pairs)
+    async def _measure(
+        self,
+        stage: TimingStage,
+        prepared: Prepared,
+        rehearsed: Sequence[Rehearsed],
+        trial: Trial,
+        fixed: bool,
+    ) -> None:
+        few = interval.MIN_PAIRS if self.settings.timing == "quick" else None
+        pairs = interval.CONFIRM_PAIRS[self.settings.target] if fixed else few
+        for bench, known in zip(self._timed(prepared), rehearsed, strict=True):
+            ratio = await stage.measure(bench, known, pairs)
             impossible = roofline.impossible(bench.workload, ratio.candidate_us, self.ceilings)
             if impossible:
                 raise CandidateFailed(Failure(ErrorType.FASTER_THAN_PHYSICS, impossible, bench.workload.name))
             trial.ratios.append((bench, ratio))
-        if fixed:
-            same = await stage.repeatable(prepared.benches[0])
-            trial.conditions["bitwise_repeatable"] = "yes" if same else "no"

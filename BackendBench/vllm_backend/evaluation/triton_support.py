@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -107,15 +108,25 @@ def _make_launcher(compiled: Any) -> None:
     driver.active.launcher_cls(compiled.src, compiled.metadata)
 
 
+@dataclass
+class Suspended:
+    """What ``tuning_suspended`` has seen."""
+
+    used: bool = False
+    """Whether an autotuned kernel was called."""
+
+
 @contextlib.contextmanager
-def tuning_suspended(turn: int, every: bool = False) -> Iterator[None]:
+def tuning_suspended(turn: int, every: bool = False) -> Iterator[Suspended]:
     """Within this context an autotuned kernel uses configuration ``turn`` modulo their number, untimed; with ``every``
     all of them one after the other (which compiles them, where launches are suppressed)."""
     from triton.runtime.autotuner import Autotuner
 
     choose = Autotuner.run
+    seen = Suspended()
 
     def in_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.used = True
         self.nargs = dict(zip(self.arg_names, args, strict=False))
         configs = self.prune_configs(kwargs)
         for config in configs if every else [configs[turn % len(configs)]]:
@@ -129,7 +140,7 @@ def tuning_suspended(turn: int, every: bool = False) -> Iterator[None]:
 
     Autotuner.run = in_turn
     try:
-        yield
+        yield seen
     finally:
         Autotuner.run = choose
 

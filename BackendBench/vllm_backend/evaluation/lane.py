@@ -1,0 +1,165 @@
+"""One side of a timing, eager or a candidate: a process, its memory, and blocks of calls that it is asked for.
+
+A side runs only in its turn (SIGSTOP, SIGCONT): a candidate can neither work ahead while its inputs are written nor
+finish after it has answered, and it does not disturb the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..state.error_type import ErrorType
+from . import leftovers
+from .bench import FLUSH_BYTES, Bench
+from .clock_check import TimedBlock
+from .failure import CandidateFailed, Failure
+from .session import Session
+from .shared_calls import Buffers, LaidOut, Layout, read
+
+Keep = Callable[[torch.Tensor], list[torch.Tensor]]
+"""What of the output memory is kept of a block. On a GPU, where work may go on for a stopped process, these must be
+copies."""
+
+
+@dataclass
+class _Exchange:
+    """One reply with what was kept of the outputs at its time and what it took, microseconds; a GPU's work counts as
+    wall time."""
+
+    reply: dict[str, Any]
+    kept: list[torch.Tensor]
+    wall: float
+    cpu: float
+
+
+@dataclass
+class Run:
+    """One block as it came back."""
+
+    block: TimedBlock
+    reply: dict[str, Any]
+    kept: list[torch.Tensor]
+
+
+@dataclass
+class Lane:
+    """See the module's docstring."""
+
+    session: Session
+    buffers: Buffers
+    limit: float
+    """Seconds for one request."""
+    forbidden: list[str] = field(default_factory=list)
+    """Packets that it may not call although they are only allocation or views."""
+    note: Callable[[dict[str, Any]], None] = lambda reply: None
+    """Gets the replies of watched calls; raises CandidateFailed where torch computed and may not."""
+    warm: set[str] = field(default_factory=set)
+    """Workloads that the process has been called on: it has the memory for a block, and has loaded what it needs."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its memory is a GPU's."""
+        return self.buffers.outputs.tensor.is_cuda
+
+    def stop(self) -> None:
+        """Until it is its turn; no threads of it spin meanwhile (OpenMP's wait for work that way, for milliseconds)."""
+        _signal(self.session.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let it run."""
+        _signal(self.session.pid, signal.SIGCONT)
+
+    def cpu_us(self) -> float:
+        """Processor time of the process so far, microseconds."""
+        return (leftovers.cpu_ns(self.session.pid) or 0) / 1e3
+
+    def whole(self, item: LaidOut) -> Keep:
+        """To keep all outputs of one call."""
+
+        def keep(memory: torch.Tensor) -> list[torch.Tensor]:
+            return [t.clone() if t.is_cuda else t for t in read(memory, item)]
+
+        return keep
+
+    async def run(
+        self,
+        bench: Bench,
+        sets: list[list[torch.Tensor]],
+        indices: list[int],
+        keep: Keep = lambda memory: [],
+        stage: str = "timing",
+        watch: bool = False,
+        untuned: int | None = None,
+    ) -> Run:
+        """One block: the calls of the layout with these indices, on these inputs.
+
+        On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be; on a CPU
+        handing them over is timed by itself, since it may take longer than the calls. ``watch``: it is run to see
+        whether torch computes, not to be timed. ``untuned``: configuration of an autotuned kernel, which is not tuned.
+
+        Raises CandidateFailed and InfrastructureFault as ``Session.request`` does.
+        """
+        self.session.stage, self.session.case_names = stage, [bench.workload.name] * len(indices)
+        self._fill(bench.layout, sets, indices)
+        later = not self.on_gpu
+        done = await self._exchange(
+            keep, "block", calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES, deliver_later=later,
+            watch=watch, forbidden=self.forbidden, untuned=untuned,
+        )  # fmt: skip
+        reply, kept, delivery = done.reply, done.kept, 0.0
+        times = _times(reply, len(indices))
+        if later:
+            delivered = await self._exchange(keep, "deliver")
+            reply, kept = {**reply, **delivered.reply}, delivered.kept
+            delivery = min(delivered.wall, delivered.cpu)
+        leftovers.refuse_reported(reply)
+        if watch:
+            self.note(reply)
+        return Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, kept)
+
+    def _fill(self, layout: Layout, sets: list[list[torch.Tensor]], indices: list[int]) -> None:
+        for index, tensors in zip(indices, sets, strict=True):
+            self.buffers.write(layout.items[index], tensors)
+        self.buffers.poison(layout)
+        self.buffers.settle()
+
+    async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
+        """One request to the process, which is awake only meanwhile."""
+        used = self.cpu_us()
+        started = time.perf_counter_ns()
+        self.wake()
+        reply = await self.session.request(do, self.limit, **payload)
+        self.stop()
+        memory = self.buffers.outputs.tensor
+        kept = keep(memory)
+        if memory.is_cuda:  # what it queued is done before the copies are, and both are part of the wall time
+            torch.cuda.synchronize(memory.device)
+        wall = (time.perf_counter_ns() - started) / 1e3
+        return _Exchange(reply, kept, wall, wall if self.on_gpu else self.cpu_us() - used)
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _times(reply: dict[str, Any], count: int) -> list[float]:
+    times = reply.get("times_us")
+    if (
+        not isinstance(times, list)
+        or len(times) != count
+        or not all(isinstance(t, (int, float)) for t in times)
+    ):
+        raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "malformed times"))
+    try:
+        return [float(t) for t in times]
+    except OverflowError:  # JSON's integers have no bounds
+        raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "times beyond all numbers")) from None
