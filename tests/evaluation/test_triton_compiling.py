@@ -16,8 +16,11 @@ import torch
 
 from BackendBench.vllm_backend.evaluation import bench, case_plan
 from BackendBench.vllm_backend.evaluation.candidate import Harness
-from BackendBench.vllm_backend.evaluation.correctness_stage import CorrectnessStage, _Left
+from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
+from BackendBench.vllm_backend.evaluation.correctness_stage import CorrectnessStage, Floor, _Left
+from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.trial import Trial
 from BackendBench.vllm_backend.operations import catalog
 
 pytest.importorskip("triton")
@@ -87,11 +90,12 @@ def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload
     workload = next(iter(operation.make_workloads(device)))
     made = bench.prepare(operation, workload, device, 1, 1000.0)
     near = Near(lambda x: seen.append(tuple(x.shape)))
-    stage = CorrectnessStage(settings, device, None, lambda _: None, random.Random(0))
-    one = SimpleNamespace(session=near)
+    floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
+    stage = CorrectnessStage(settings, device, floor, lambda _: None, random.Random(0))
+    one = SimpleNamespace(session=near, trial=Trial(), prefix="")
     left = _Left(0.0, 60.0)
-    asyncio.run(stage._compile(one, plan.chunks, [made], left, threads=2))
+    asyncio.run(stage._compile(one, plan.chunks, [made], left))
     assert left.compiled
-    cases = sum(len(chunk.cases) for chunk in plan.chunks)
-    assert len(seen) == len(near.case_names) == cases + 1
+    assert len(seen) == sum(len(chunk.cases) for chunk in plan.chunks) + 1
     assert near.case_names[-1] == workload.name
+    assert floor.compilers.free == floor.compilers.count

@@ -133,18 +133,16 @@ class Harness:
     def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
-        ``turns``: the configuration of each call of an autotuned kernel; those beyond them need all.
+        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them.
         """
         from .triton_support import launches_suppressed
 
-        turns = request["turns"]
         try:
             with launches_suppressed(request["threads"]) as compiling:
-                for index, item in enumerate(request["calls"]):
+                for index, (item, turn) in enumerate(zip(request["calls"], request["turns"], strict=True)):
                     compiling.turn = index
                     places = [calls.Place.from_json(p) for p in item["in"]]
-                    every = index >= len(turns)
-                    with self._untuned(0 if every else turns[index], every):
+                    with self._untuned(turn or 0, turn is None):
                         self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}

@@ -17,14 +17,14 @@ class CompilerPlaces:
         self._returned = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def taken(self, least: int, most: int) -> AsyncIterator[int]:
-        """Wait for ``least`` places, or for all where there are fewer; yields how many were taken, at most ``most``."""
-        least = min(least, self.count)
+    async def taken(self, most: int) -> AsyncIterator[int]:
+        """Wait for a place; yields how many were taken: up to ``most``, and no more than half of the free ones, that
+        who comes next need not wait."""
         async with self._turn:
-            while self.free < least:
+            while not self.free:
                 self._returned.clear()
                 await self._returned.wait()
-            mine = min(max(least, most), self.free)
+            mine = max(1, min(most, self.free // 2))
             self.free -= mine
         try:
             yield mine

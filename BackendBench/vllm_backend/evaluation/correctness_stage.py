@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 
@@ -26,6 +26,7 @@ from .case_plan import Chunk
 from .compiler_places import CompilerPlaces
 from .device_lock import DeviceLock
 from .failure import CandidateFailed, Failure
+from .session import Session
 from .settings import JudgeSettings
 from .trial import Examination, Trial
 
@@ -38,11 +39,11 @@ ENDURANCE_COMPARED = 6
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
-FIRST_THREADS = (1, 4)
-LAST_THREADS = (4, 8)
-"""That compile for one candidate, at least and where cores are idle. A matrix product in float32 takes 20 s of one core
-for all its variants: on one thread it would be judged long after everybody who came with it. Whoever has passed the
-first cases waits for four."""
+MOST_THREADS = 8
+COMPILED_AT_A_TIME = 12
+"""Threads that compile for one candidate where cores are idle, and calls after which it asks anew how many are. A
+matrix product in float32 takes 10 to 20 s of one core for all its variants: on one thread it would be judged long after
+everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
 FIRST_CASES_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
 this limit is short; it holds only where compiling ahead went well."""
@@ -57,14 +58,14 @@ class Floor:
     target: Target
 
     @asynccontextmanager
-    async def compiling(self, trial: Trial, prefix: str, threads: tuple[int, int]) -> AsyncIterator[int]:
-        """Cores to compile on, so many at least and at most; yields their number. On a CPU compiling disturbs a timing
-        like any other work; beside a GPU it does not."""
+    async def compiling(self, trial: Trial, prefix: str, most: int) -> AsyncIterator[int]:
+        """Cores to compile on, at most so many; yields their number. On a CPU compiling disturbs a timing like any
+        other work; beside a GPU it does not."""
         asked = time.monotonic()
         async with AsyncExitStack() as held:
             taken = 1
             if self.target == "cuda":
-                taken = await held.enter_async_context(self.compilers.taken(*threads))
+                taken = await held.enter_async_context(self.compilers.taken(most))
             else:
                 await held.enter_async_context(self.lock.shared())
             trial.book(prefix + "wait", time.monotonic() - asked)
@@ -84,6 +85,16 @@ class _Left:
     """That it had to make itself; others hear of them when its cases have passed."""
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """A call that is to be compiled."""
+
+    name: str
+    request: dict[str, Any]
+    turn: int | None
+    """The configuration of an autotuned kernel; None: all of them."""
+
+
 class CorrectnessStage:
     """See the module's docstring. One for all candidates of a judge.
 
@@ -99,7 +110,7 @@ class CorrectnessStage:
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
-        async with self._floor.compiling(one.trial, one.prefix, (1, 1)):
+        async with self._floor.compiling(one.trial, one.prefix, 1):
             await self._load(one)
         chunks, benches = one.prepared.plan.chunks, one.prepared.benches
         if one.prefix:
@@ -132,11 +143,7 @@ class CorrectnessStage:
         """Compile all of these, then run the chunks."""
         if one.task.dsl == "triton":
             asked = time.monotonic()
-            wanted = LAST_THREADS if enduring else FIRST_THREADS
-            async with self._floor.compiling(one.trial, one.prefix, wanted) as threads:
-                started = time.monotonic()
-                await self._compile(one, chunks, benches, left, threads)
-            left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
+            await self._compile(one, chunks, benches, left)
             left.deadline += time.monotonic() - asked
         if not chunks and not enduring:
             return
@@ -162,33 +169,48 @@ class CorrectnessStage:
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
     async def _compile(
-        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left, threads: int
+        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left
     ) -> None:
         """Compile without launching, for as long as is left for that. What fails for another reason than the
         compiler's will fail again when it is run."""
         session = one.session
-        session.stage = "compiling"
-        deadline = time.monotonic() + left.compiling
-        calls = [request for chunk in chunks for request in chunk.layout.request()]
         # Each call with the configuration that it will be run with; a timing tunes for real, with the device alone, and
         # nothing is to be compiled then.
-        turns = [turn for chunk in chunks for turn in range(len(chunk.cases))]
-        for bench in benches:
-            calls += bench.layout.request([0])
-        cases = [case.name for chunk in chunks for case in chunk.cases]
-        session.case_names = [*cases, *(bench.workload.name for bench in benches)]
+        asked = [
+            _Compiled(case.name, request, turn)
+            for chunk in chunks
+            for turn, (case, request) in enumerate(zip(chunk.cases, chunk.layout.request(), strict=True))
+        ]
+        asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
+        most = MOST_THREADS
+        while asked and left.compiled:
+            now, asked = asked[:COMPILED_AT_A_TIME], asked[COMPILED_AT_A_TIME:]
+            async with self._floor.compiling(one.trial, one.prefix, most) as threads:
+                session.stage, session.case_names = "compiling", [call.name for call in now]
+                most = await self._compile_some(session, now, left, threads)
+
+    @staticmethod
+    async def _compile_some(session: Session, calls: list[_Compiled], left: _Left, threads: int) -> int:
+        """Returns on how many threads the next ones may be compiled."""
+        started = time.monotonic()
         # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
         for at_a_time in sorted({threads, 1}, reverse=True):
-            limit = max(0.1, deadline - time.monotonic())
+            limit = max(0.1, left.compiling - (time.monotonic() - started))
             try:
-                reply = await session.request("dry_run", limit, calls=calls, threads=at_a_time, turns=turns)
+                reply = await session.request(
+                    "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
+                    turns=[call.turn for call in calls],
+                )  # fmt: skip
             except CandidateFailed as error:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
                 continue
             left.launchers += launcher_stubs.told(reply.get("launchers"))
-            return
-        left.compiled = False
+            break
+        else:
+            left.compiled = False
+        left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
+        return MOST_THREADS if at_a_time == threads else 1
 
     async def _check(self, one: Examination, chunk: Chunk, left: _Left, passed: int) -> None:
         one.session.stage = "the correctness cases"

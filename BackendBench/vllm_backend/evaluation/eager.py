@@ -6,9 +6,13 @@ anew only when something failed, or when the next candidate needs more room. No 
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
 import torch
 
 from ..operations.operation import Operation
+from .bench import Bench
 from .lane import Lane
 from .session import Session
 from .shared_calls import Buffers
@@ -57,6 +61,18 @@ class EagerSide:
         assert self._buffers is not None
         warm = self._warm.setdefault(self._loaded, set())
         return Lane(session, self._buffers, self._limit, warm=warm)
+
+    async def rehearse(
+        self, operation: Operation, room: tuple[int, int], benches: Sequence[Bench], rng: random.Random
+    ) -> None:
+        """Call eager on every workload ahead of need: the first calls in a process take longest. Raises
+        InfrastructureFault."""
+        lane = await self.lane(operation, room)
+        for bench in benches:
+            await lane.run(bench, bench.fresh(rng), list(range(bench.calls)), stage="a rehearsal")
+            lane.warm.add(bench.workload.name)
+        lane.wake()
+        await self.release()
 
     async def release(self) -> None:
         """Give memory back that not many need. Raises InfrastructureFault."""

@@ -124,8 +124,14 @@ class Judge:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
         for name, source in operations[: reference_pool.KEPT[self.device.type] // 2]:
             operation = await asyncio.to_thread(_operation, name, source)
-            for other in (False, True) if self.device.type == "cuda" else (False,):
-                await self._references.get(operation, self._lock, other=other)
+            if self.device.type == "cpu":
+                await self._references.get(operation, self._lock)
+                continue
+            for other in (False, True):
+                prepared = await self._references.get(operation, self._lock, other=other)
+            if prepared.benches and not prepared.huge:
+                async with self._lock.exclusive():
+                    await self._eager.rehearse(operation, prepared.bench_room, prepared.benches, self._rng)
 
     async def close(self) -> None:
         """End every process."""

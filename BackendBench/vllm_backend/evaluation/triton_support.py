@@ -4,13 +4,14 @@ shared driver stub.
 - Compiling is work for a core, launching is work for the GPU; a candidate compiles while another one is timed.
 - ``launches_suppressed`` turns every launch into ``warmup``, on several threads, and builds the launcher too, a C
   compilation of its own where nobody needed its like before (launcher_stubs.py).
-- Tuning takes a tenth of a second for each configuration and new shape. The correctness cases do without: there the
-  configurations take turns (``tuning_suspended``), so that every one is checked. A timing tunes for real.
+- The correctness cases do without tuning: there the configurations take turns (``tuning_suspended``), so that every one
+  is checked. A timing tunes for real, but not for long (``tune_briefly``).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -145,6 +146,19 @@ def tuning_suspended(turn: int, every: bool = False) -> Iterator[Suspended]:
         Autotuner.run = choose
 
 
+TUNING_MS = {"warmup": 2, "rep": 10}
+"""For each configuration of an autotuned kernel; Triton's own 25 and 100 ms would keep the device from everybody else
+for seconds. The median of the dozens of calls in 10 ms tells configurations apart that differ by a percent or two."""
+
+
+def tune_briefly() -> None:
+    """Have Triton's autotuner take so long; one with a benchmark of its own is left alone."""
+    from triton.backends.nvidia.driver import CudaDriver
+    from triton.testing import do_bench
+
+    CudaDriver.get_benchmarker = lambda self: functools.partial(do_bench, **TUNING_MS)
+
+
 def warm() -> None:
     """Do in the warm server what each first compile would do again, without touching a GPU.
 
@@ -159,6 +173,7 @@ def warm() -> None:
         from .warm_kernel import compile_once
 
         launcher_stubs.install()
+        tune_briefly()
         CudaUtils()
         compile_once(_capability())
 
