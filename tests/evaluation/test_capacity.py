@@ -16,9 +16,9 @@ from BackendBench.vllm_backend.evaluation.capacity import (
 
 
 def test_an_h100_with_sixteen_cores():
-    assert compilers("cuda", 16) == 12
-    flying, spares = in_flight("cuda", 12, 80 << 30)
-    assert flying == 12 + WAITING
+    assert compilers("cuda", 16) == 13
+    flying, spares = in_flight("cuda", 13, 80 << 30)
+    assert flying == 13 + WAITING
     assert spares == flying // 3
 
 

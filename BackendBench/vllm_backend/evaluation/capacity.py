@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 CORES_KEPT = 2
-KEPT_SHARE = 4
-"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fourth of
-all, since each compiling candidate also has a compiler's process."""
+KEPT_SHARE = 5
+"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
+all."""
 WAITING = 12
 """Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile."""
 CONTEXT_BYTES = 640 << 20

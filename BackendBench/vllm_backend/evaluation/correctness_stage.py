@@ -23,7 +23,7 @@ from ..state.task import Target
 from . import case_plan, launcher_stubs, leftovers, outputs
 from .bench import Bench
 from .case_plan import Chunk
-from .compiler_places import CompilerPlaces
+from .compiler_places import CompilerPlaces, Taken
 from .device_lock import DeviceLock
 from .failure import CandidateFailed, Failure
 from .session import Session
@@ -32,17 +32,17 @@ from .trial import Examination, Trial
 
 P = ParamSpec("P")
 T = TypeVar("T")
-FIRST_CHUNKS = 2
-"""Of the cases: the first few, and the same with other values."""
+FIRST_CHUNKS = 1
+"""Of the cases: nearly every wrong kernel fails here, and no more is compiled for it."""
 ENDURANCE_COMPARED = 6
 """Of the many calls of an endurance: comparing all would take the judge longer than the calls take."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
-MOST_THREADS = 8
-COMPILED_AT_A_TIME = 12
-"""Threads that compile for one candidate where cores are idle, and calls after which it asks anew how many are. A
-matrix product in float32 takes 10 to 20 s of one core for all its variants: on one thread it would be judged long after
+MOST_THREADS = 12
+CALLS_A_THREAD = 4
+"""Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
+matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
 FIRST_CASES_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
@@ -58,14 +58,14 @@ class Floor:
     target: Target
 
     @asynccontextmanager
-    async def compiling(self, trial: Trial, prefix: str, most: int) -> AsyncIterator[int]:
-        """Cores to compile on, at most so many; yields their number. On a CPU compiling disturbs a timing like any
-        other work; beside a GPU it does not."""
+    async def compiling(self, trial: Trial, prefix: str) -> AsyncIterator[Taken | None]:
+        """A core to compile on, or more. On a CPU compiling disturbs a timing like any other work; beside a GPU it does
+        not."""
         asked = time.monotonic()
         async with AsyncExitStack() as held:
-            taken = 1
+            taken = None
             if self.target == "cuda":
-                taken = await held.enter_async_context(self.compilers.taken(most))
+                taken = await held.enter_async_context(self.compilers.taken())
             else:
                 await held.enter_async_context(self.lock.shared())
             trial.book(prefix + "wait", time.monotonic() - asked)
@@ -110,7 +110,7 @@ class CorrectnessStage:
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
-        async with self._floor.compiling(one.trial, one.prefix, 1):
+        async with self._floor.compiling(one.trial, one.prefix):
             await self._load(one)
         chunks, benches = one.prepared.plan.chunks, one.prepared.benches
         if one.prefix:
@@ -183,9 +183,10 @@ class CorrectnessStage:
         ]
         asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
         most = MOST_THREADS
-        while asked and left.compiled:
-            now, asked = asked[:COMPILED_AT_A_TIME], asked[COMPILED_AT_A_TIME:]
-            async with self._floor.compiling(one.trial, one.prefix, most) as threads:
+        async with self._floor.compiling(one.trial, one.prefix) as cores:
+            while asked and left.compiled:
+                threads = cores.adjust(most) if cores else 1
+                now, asked = asked[: CALLS_A_THREAD * threads], asked[CALLS_A_THREAD * threads :]
                 session.stage, session.case_names = "compiling", [call.name for call in now]
                 most = await self._compile_some(session, now, left, threads)
 
