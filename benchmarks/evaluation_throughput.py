@@ -165,7 +165,7 @@ def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dic
         kernels = {k["hash"]: k for name in names for k in KernelStore(client=client).kernels(name)}
         return {
             "start_seconds": start_seconds,
-            "seconds": done_at[-1],
+            "seconds": done_at[-1] if len(done_at) >= len(items) else limit,
             "done_at": done_at,
             "kernels": kernels,
         }
@@ -232,11 +232,13 @@ def _watch(
 
     try:
         _until(all_there, limit, worker, log)
-    except SystemExit:
+    except SystemExit as stopped:
+        print(f"  not all were judged: {str(stopped)[:2000]}", flush=True)
         for item in items:
             if not client.exists(Keys.kernel(item.task.operation, item.task.hash)):
                 print(f"  without a verdict: {item.task.operation} {item.kind} {item.mistake}")
-        raise
+        if not done:
+            raise
     return done
 
 
@@ -247,7 +249,10 @@ def summary(items: list[Item], outcome: dict[str, Any]) -> dict[str, Any]:
     outcomes: dict[str, Counter[str]] = defaultdict(Counter)
     surprises = []
     for item in items:
-        kernel = kernels[item.task.hash]
+        kernel = kernels.get(item.task.hash)
+        if kernel is None:
+            outcomes[item.kind]["not judged"] += 1
+            continue
         result = "accepted" if kernel["correct"] else kernel["error_type"]
         outcomes[item.kind][result] += 1
         if (item.kind == "correct") != kernel["correct"]:
@@ -293,7 +298,7 @@ def show(result: dict[str, Any], console: Console) -> None:
 def differences(items: list[Item], passes: list[dict[str, Any]]) -> Iterator[str]:
     """Candidates whose verdict changed between passes."""
     for item in items:
-        found = [p["kernels"][item.task.hash] for p in passes]
+        found = [p["kernels"][item.task.hash] for p in passes if item.task.hash in p["kernels"]]
         if len({k["correct"] for k in found}) > 1:
             results = [
                 "accepted" if k["correct"] else f"{k['error_type']} ({k['error'][:120]})" for k in found

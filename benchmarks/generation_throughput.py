@@ -278,6 +278,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             one = json.loads(result.read_text())
             print(f"round {round_ + 1}: {side:8s} {one['tokens'] / one['seconds']:10,.0f} tok/s", flush=True)
             found[side].append(one)
+            # Whoever is ended half way has what was measured until then.
+            write(options, {"unfinished": True, "device": hardware(), "rounds": found})
     lengths = [len(ids) for ids in json.loads(prompts.read_text()).values()]
     return summary(options, found, lengths)
 
@@ -313,6 +315,13 @@ def summary(
         "prefix_hit_rate": statistics.median(one["prefix_hit_rate"] for one in found["worker"]),
         "preemptions": [one["preemptions"] for one in found["worker"]],
     }
+
+
+def write(options: argparse.Namespace, document: dict[str, Any]) -> None:
+    """To ``--out``, where it is given."""
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def table(result: dict[str, Any]) -> str:
@@ -352,9 +361,7 @@ def main() -> int:
             return 0
         result = measure(options, folder)
     print(table(result))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=1) + "\n")
+    write(options, result)
     return 0
 
 
