@@ -12,6 +12,7 @@ from BackendBench.vllm_backend.evaluation.capacity import (
     WAITING,
     compilers,
     in_flight,
+    timing_places,
 )
 
 
@@ -36,3 +37,8 @@ def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int):
     assert spares >= 2
     contexts = flying + spares
     assert contexts * CONTEXT_BYTES <= CONTEXT_SHARE * memory or contexts <= 5
+
+
+@pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (80, 8), (141, 12), (1000, 12)])
+def test_candidates_that_are_about_to_be_timed_leave_room_for_the_others(gigabytes: int, places: int):
+    assert timing_places(gigabytes << 30) == places

@@ -12,11 +12,12 @@ CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
 TIMING_BYTES = 3 << 29
-TIMING_SHARE = 0.25
+TIMING_SHARE = 0.15
 LEAST_TIMING = 3
 MOST_TIMING = 12
 """What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
-own, 256 MB that are read for a cold L2) and how much of a GPU all of them may take: 12 on an H100, 3 on 24 GB."""
+own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take, beside contexts, references and
+perhaps an engine: 12 on an H200, 8 on an H100."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 
