@@ -6,8 +6,10 @@ CORES_KEPT = 2
 KEPT_SHARE = 5
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
 all."""
-WAITING = 12
-"""Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile."""
+WAITING = 20
+WAITING_BESIDE_AN_ENGINE = 12
+"""Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. Their
+contexts leave less memory to an engine."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
@@ -29,12 +31,14 @@ def compilers(target: str, cores: int) -> int:
     )
 
 
-def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]:
-    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context."""
+def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool = False) -> tuple[int, int]:
+    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context; ``shared``: an engine
+    may have memory there too."""
     if target != "cuda":
         return at_compilers, max(2, at_compilers // 2)
     contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
-    flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
+    waiting = WAITING_BESIDE_AN_ENGINE if shared else WAITING
+    flying = max(2, min(at_compilers + waiting, contexts * 3 // 4))
     return flying, max(2, min(flying // 3, contexts - flying))
 
 

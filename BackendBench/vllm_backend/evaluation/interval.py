@@ -31,9 +31,10 @@ CONFIRM_PAIRS = {"cpu": 15, "cuda": 9}
 CLEARLY_SLOWER = 0.95
 """A candidate whose whole interval lies below this will not become a winner by more measuring."""
 TRIMMED = 0.2
-TRIMMED_FROM = 10
-"""Share of the pairs left out at either end, from that many pairs on: three of 15, eight of 40. On a machine with few
-cores a fifth of all blocks may be disturbed; fewer than ten pairs are taken only where they agree to a percent."""
+TRIMMED_FROM = 9
+"""Share of the pairs left out at either end, from that many pairs on: three of 15, one of nine. On a machine with few
+cores, or beside an engine, a fifth of all blocks may be disturbed; fewer than nine pairs are taken only where they
+agree to a percent."""
 TIGHT = 0.01
 """Relative half-width at which the interval says all that a reader can use."""
 

@@ -80,7 +80,9 @@ class Judge:
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
-        flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
+        flying, spares = capacity.in_flight(
+            settings.target, compiling, conditions.gpu_bytes(self.device), shared=bool(settings.gpu_gate)
+        )
         self.concurrency = settings.concurrency or flying
         places = capacity.timing_places(conditions.gpu_bytes(self.device))
         self._timing_places = asyncio.Semaphore(places)

@@ -1,8 +1,8 @@
 """From a sample to a kernel and its hash, beside the event loop where there are cores for it.
 
 - Parsing a sample costs some milliseconds of Python. vLLM's own front end runs in the same event loop, so at a
-  hundred samples a second they would take its throughput: a process of its own does it.
-- Texts that end the parser (the stack of CPython's is finite) end that process, not the worker: it is started
+  hundred samples a second they would take its throughput: processes of their own do it.
+- Texts that end the parser (the stack of CPython's is finite) end such a process, not the worker: they are started
   again, and a text that ended two of them is no Python.
 - On few cores everything happens in place: another process would only take turns with the rest.
 """
@@ -23,7 +23,9 @@ from ..state.source import source_hash
 from .extraction import Unusable, extract
 
 CORES_TO_SPARE = 4
-"""From this many on one is free for it beside the front end, the engine's own process and Redis."""
+MOST_PROCESSES = 4
+"""From this many cores on one is free for it beside the front end, the engine's own process and Redis; one of each four
+where there are more, as a batch of samples of one length ends all at once."""
 PR_SET_PDEATHSIG = 1
 ATTEMPTS = 2
 """Of one text: another one may have ended the process that both were given to."""
@@ -48,7 +50,9 @@ class Analyst:
     """See the module's docstring. ``beside`` None: as the number of cores has it."""
 
     def __init__(self, beside: bool | None = None) -> None:
-        self._beside = len(os.sched_getaffinity(0)) >= CORES_TO_SPARE if beside is None else beside
+        cores = len(os.sched_getaffinity(0))
+        self._beside = cores >= CORES_TO_SPARE if beside is None else beside
+        self._processes = max(1, min(MOST_PROCESSES, cores // CORES_TO_SPARE))
         self._pool: ProcessPoolExecutor | None = None
 
     async def analyse(self, text: str, function: str, *, truncated: bool) -> Kernel | Unusable:
@@ -74,7 +78,7 @@ class Analyst:
             # Spawned: this process has threads, whose locks a forked child would keep as they are.
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(
-                1, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
+                self._processes, mp_context=context, initializer=_begin, initargs=(os.getpid(),)
             )
         return self._pool
 

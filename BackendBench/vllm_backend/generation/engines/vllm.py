@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import multiprocessing
 import os
@@ -229,11 +230,15 @@ class VllmEngine(Engine):
         if unknown:
             raise EngineConfigError(f"--engine-args: this vLLM knows no argument {', '.join(unknown)}")
         with self._stderr.for_children():
-            return AsyncLLM.from_engine_args(
+            engine = AsyncLLM.from_engine_args(
                 AsyncEngineArgs(**arguments),
                 usage_context=UsageContext.LLM_CLASS,  # the batch sizes of offline generation
                 stat_loggers=[self.load],
             )
+        # A million objects of vLLM's and torch's that never die: nobody is to walk them again while samples wait.
+        gc.collect()
+        gc.freeze()
+        return engine
 
     async def _ask_engine(self) -> None:
         """What is needed to talk to it. Raises EngineConfigError."""
