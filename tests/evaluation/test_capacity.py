@@ -39,6 +39,11 @@ def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int):
     assert contexts * CONTEXT_BYTES <= CONTEXT_SHARE * memory or contexts <= 5
 
 
-@pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (80, 8), (141, 12), (1000, 12)])
+@pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (24, 4), (80, 12), (1000, 12)])
 def test_candidates_that_are_about_to_be_timed_leave_room_for_the_others(gigabytes: int, places: int):
-    assert timing_places(gigabytes << 30) == places
+    assert timing_places(gigabytes << 30, shared=False) == places
+    assert timing_places(gigabytes << 30, shared=True) <= max(3, places)
+
+
+def test_beside_an_engine_fewer_are_about_to_be_timed():
+    assert timing_places(80 << 30, shared=True) == 6

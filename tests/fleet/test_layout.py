@@ -78,6 +78,19 @@ def test_target_cpu_on_a_gpu_machine_gives_the_gpus_to_the_engine() -> None:
     assert all(e.gpu is None for e in layout.evaluators)
 
 
+def test_the_judges_of_several_gpus_compile_on_cores_of_their_own() -> None:
+    layout = on(8, cores=list(range(64)))
+    cores = [set(evaluator.cores) for evaluator in layout.evaluators]
+    assert [len(own) for own in cores] == [12, 12, 12, 12]
+    assert len(set.union(*cores)) == 48
+    assert any("with 12 cores for each" in reason for reason in layout.reasons)
+
+
+def test_one_judge_and_judges_on_few_cores_may_use_all() -> None:
+    assert [e.cores for e in on(2, cores=list(range(64))).evaluators] == [()]
+    assert [e.cores for e in on(8, cores=list(range(16))).evaluators] == [()] * 4
+
+
 def test_only_evaluation_said_leaves_the_rest_to_generation() -> None:
     layout = on(4, Wishes(evaluation_gpus=(0, 1)))
     assert layout.generators == (Generator((2, 3)),)

@@ -6,20 +6,19 @@ CORES_KEPT = 2
 KEPT_SHARE = 5
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
 all."""
-WAITING = 20
-WAITING_BESIDE_AN_ENGINE = 12
-"""Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. Their
-contexts leave less memory to an engine."""
+WAITING = 12
+"""Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. More of
+them make each other wait for the driver, which makes one context at a time."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
 TIMING_BYTES = 3 << 29
-TIMING_SHARE = 0.15
+TIMING_SHARE = 0.25
 LEAST_TIMING = 3
 MOST_TIMING = 12
 """What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
-own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take, beside contexts, references and
-perhaps an engine: 12 on an H200, 8 on an H100."""
+own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take: 12 on an H100, half of it beside
+an engine."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 
@@ -31,17 +30,17 @@ def compilers(target: str, cores: int) -> int:
     )
 
 
-def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool = False) -> tuple[int, int]:
-    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context; ``shared``: an engine
-    may have memory there too."""
+def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]:
+    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context."""
     if target != "cuda":
         return at_compilers, max(2, at_compilers // 2)
     contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
-    waiting = WAITING_BESIDE_AN_ENGINE if shared else WAITING
-    flying = max(2, min(at_compilers + waiting, contexts * 3 // 4))
+    flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
     return flying, max(2, min(flying // 3, contexts - flying))
 
 
-def timing_places(gpu_bytes: int) -> int:
-    """Candidates that hold memory for a timing: while a batch of them is timed, the next ones rehearse."""
-    return max(LEAST_TIMING, min(MOST_TIMING, int(TIMING_SHARE * gpu_bytes / TIMING_BYTES)))
+def timing_places(gpu_bytes: int, shared: bool) -> int:
+    """Candidates that hold memory for a timing: while a batch of them is timed, the next ones rehearse. ``shared``: an
+    engine may have memory there too."""
+    share = TIMING_SHARE / 2 if shared else TIMING_SHARE
+    return max(LEAST_TIMING, min(MOST_TIMING, int(share * gpu_bytes / TIMING_BYTES)))

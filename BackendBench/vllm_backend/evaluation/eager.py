@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from ..operations.operation import Operation
+from . import cores
 from .bench import Bench
 from .lane import Lane
 from .session import Session
@@ -93,6 +94,7 @@ class EagerSide:
         if self._session is None:
             self._session = await self._pool.session()
             self._session.trusted = True
+            cores.move(self._session.pid, self._pool.cores.timing)
             self._loaded, self._warm = ("", ""), {}
         if self._loaded != (operation.name, operation.source):
             await self._session.request(

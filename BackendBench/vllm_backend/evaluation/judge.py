@@ -29,6 +29,7 @@ from . import (
     capacity,
     case_plan,
     conditions,
+    cores,
     eager,
     interval,
     leftovers,
@@ -80,11 +81,9 @@ class Judge:
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
-        flying, spares = capacity.in_flight(
-            settings.target, compiling, conditions.gpu_bytes(self.device), shared=bool(settings.gpu_gate)
-        )
+        flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
         self.concurrency = settings.concurrency or flying
-        places = capacity.timing_places(conditions.gpu_bytes(self.device))
+        places = capacity.timing_places(conditions.gpu_bytes(self.device), shared=bool(settings.gpu_gate))
         self._timing_places = asyncio.Semaphore(places)
         self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
@@ -264,15 +263,19 @@ class Judge:
         disturb a timing."""
         if not lane.buffers.hold(prepared.bench_room):
             lane.buffers = await eager.attached(lane.session, prepared.bench_room, self.device, lane.limit)
-        return [
+        rehearsed = [
             await rehearse(lane, bench, prepared.operation, self._rng, turn)
             for turn, bench in enumerate(self._timed(prepared))
         ]
+        if prepared.huge and self.device.type == "cuda":
+            torch.cuda.empty_cache()  # eager's side needs as much
+        return rehearsed
 
     async def _time_alone(
         self, lane: Lane, prepared: Prepared, rehearsed: Sequence[Rehearsed], trial: Trial, fixed: bool
     ) -> None:
         """Nothing of the candidate may run when the next one is timed."""
+        cores.move(lane.session.pid, self._pool.cores.timing)
         # NVML waits for the driver, which makes contexts for others meanwhile.
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:

@@ -66,6 +66,7 @@ async def _first_call(lane: Lane, bench: Bench, operation: Operation, turn: int)
         f"the first call on {bench.workload.name}", watch=True, untuned=turn,
     )  # fmt: skip
     failure = bench.failure(operation, first.kept)
+    first.kept.clear()  # gigabytes, perhaps
     if failure is not None:
         raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
     return first

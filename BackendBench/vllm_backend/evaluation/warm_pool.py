@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import conditions, gpu_devices, launcher_stubs, wire
+from . import conditions, cores, gpu_devices, launcher_stubs, wire
 from .failure import CandidateFailed, InfrastructureFault
 from .sandbox import SandboxSpec, probe
 from .session import Session
@@ -61,6 +61,7 @@ class WarmPool:
         self._threads = threads
         self._size = spares
         self._gpu = conditions.gpu_uuid(settings.device_index) if settings.target == "cuda" else ""
+        self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
         self._waiting = 0
@@ -87,6 +88,7 @@ class WarmPool:
             start_new_session=True,
         )  # fmt: skip
         theirs.close()
+        cores.move(self._process.pid, self.cores.working if self.cores.timing else ())  # and whom it forks
         ours.setblocking(False)
         self._control = ours
         try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from ..state.task import Target
 
+LEAST_SHARE = 4
+"""Cores of a GPU's evaluating worker; with fewer each they share all of them."""
 WIDEST_TENSOR_PARALLELISM = 4
 """Chosen where nothing is said: four H100s or H200s hold a 70B model, and two such engines generate more
 than one over eight GPUs."""
@@ -114,8 +116,12 @@ def plan(
         if wishes.generation_gpus is not None or wishes.tensor_parallel_size is not None:
             reasons.append("--generation-gpus and --tensor-parallel-size have no effect with this engine")
     if target == "cuda":
-        evaluators = tuple(Evaluator(gpu=gpu) for gpu in evaluating)
-        reasons.append(f"{_gpus(evaluating)} evaluate{'s' if len(evaluating) == 1 else ''}, target cuda")
+        evaluators = _gpu_evaluators(evaluating, list(cores))
+        each = len(evaluators[0].cores)
+        reasons.append(
+            f"{_gpus(evaluating)} evaluate{'s' if len(evaluating) == 1 else ''}, target cuda"
+            + (f", with {each} cores for each" if each else "")
+        )
     else:
         evaluators = _cpu_evaluators(list(cores), wishes.evaluation_workers)
         if engine_uses_cores:
@@ -225,6 +231,17 @@ def _tensor_parallel_size(wishes: Wishes, generating: tuple[int, ...]) -> int:
 
 def _generators(generating: tuple[int, ...], size: int) -> tuple[Generator, ...]:
     return tuple(Generator(generating[i : i + size]) for i in range(0, len(generating), size))
+
+
+def _gpu_evaluators(gpus: tuple[int, ...], cores: list[int]) -> tuple[Evaluator, ...]:
+    """Each compiles on cores of its own, where there are several: all of them on all cores would be many times too many
+    processes. One share is left to whatever else there is."""
+    each = len(cores) // (len(gpus) + 1)
+    if len(gpus) == 1 or each < LEAST_SHARE:
+        return tuple(Evaluator(gpu=gpu) for gpu in gpus)
+    return tuple(
+        Evaluator(gpu=gpu, cores=tuple(cores[i * each : (i + 1) * each])) for i, gpu in enumerate(gpus)
+    )
 
 
 def _cpu_evaluators(cores: list[int], wanted: int | None) -> tuple[Evaluator, ...]:
