@@ -146,16 +146,56 @@ def test_a_sandbox_that_cannot_be_made_is_a_fault(
         loop.run_until_complete(ask())
 
 
+ROOM = 24
+"""Descriptors of a warm server, a dozen of them for processes."""
+
+
 class Full(WarmPool):
     """A pool whose GPU is full the first times."""
 
     full = 2
 
-    async def _set_up(self, session: Session) -> None:
-        self.full -= 1
-        if self.full >= 0:
-            raise CandidateFailed(Failure(ErrorType.OUT_OF_MEMORY, "no room for a context"))
-        await super()._set_up(session)
+    async def _spawn(self) -> Session:
+        session = await super()._spawn()
+        ask = session.request
+
+        async def request(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            self.full -= 1
+            if self.full >= 0:
+                raise CandidateFailed(Failure(ErrorType.OUT_OF_MEMORY, "no room for a context"))
+            return await ask(do, *args, **kwargs)
+
+        session.request = request  # type: ignore[method-assign]
+        return session
+
+
+def test_a_warm_server_without_descriptors_waits_until_others_have_ended(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    async def served() -> tuple[int, int, bool]:
+        pool = WarmPool(settings(), 1, 1)
+        await pool.start()
+        try:
+            held = [await pool.session()]
+            server = psutil.Process(pool._process.pid)
+            _, most = server.rlimit(psutil.RLIMIT_NOFILE)
+            server.rlimit(psutil.RLIMIT_NOFILE, (ROOM, most))
+            while True:
+                waiting = asyncio.ensure_future(pool.session())
+                done, _ = await asyncio.wait([waiting], timeout=1.5)
+                if not done:
+                    break
+                held.append(waiting.result())
+            for session in held:
+                session.kill()
+            return len(held), (await waiting).pid, pool.broken
+        finally:
+            await pool.close()
+
+    made, pid, broken = loop.run_until_complete(served())
+    assert 1 < made < ROOM
+    assert pid
+    assert not broken
 
 
 def test_a_process_that_cannot_be_set_up_for_a_while_is_made_again(loop: asyncio.AbstractEventLoop) -> None:

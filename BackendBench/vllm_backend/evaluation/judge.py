@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 import time
@@ -65,6 +66,8 @@ DEVICE_SUSPECT = {
 }  # fmt: skip
 """Failures that a lost device causes as well; after one of them the judge asks the device itself."""
 WARM_UP_OPERATION = "softmax"
+
+log = logging.getLogger(__name__)
 
 
 def _operation(name: str, source: str) -> Operation:
@@ -148,18 +151,20 @@ class Judge:
         suspect = failure is not None and failure.error_type in DEVICE_SUSPECT
         if suspect and not await asyncio.to_thread(self._device_answers):
             self._lost = True
+            log.error("%s does not answer any more, after %s", self.device, failure)
             raise InfrastructureFault("the device does not answer any more")
         return verdict(task, trial, failure, Where(self.device, self.threads, self.ceilings))
 
     def _device_answers(self) -> bool:
-        """Whether the judge itself can still compute there: what a candidate says of a lost device proves nothing."""
+        """Whether the judge itself can still compute there: what a candidate says of a lost device proves nothing. One
+        that a candidate has filled for a while is not lost."""
         if self.device.type != "cuda":
             return True
         try:
             torch.ones(1, device=self.device).add_(1).item()
             return True
-        except RuntimeError:
-            return False
+        except RuntimeError as error:
+            return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
     async def _try_twice(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         try:

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import conditions, cores, gpu_devices, launcher_stubs, wire
 from .failure import CandidateFailed, InfrastructureFault
+from .outbox import Outbox
 from .sandbox import SandboxSpec, probe
 from .session import Session
 from .settings import JudgeSettings
@@ -51,6 +52,10 @@ MALLOC = {
 """glibc learns only in the course of a process to keep freed memory instead of giving it back; until then each new
 output costs page faults, up to three times the time of a relu. Eager's process has learned it, a candidate's has not:
 so both are told from the start (32 MB is the largest threshold that glibc takes)."""
+
+
+class _NotNow(InfrastructureFault):
+    """A process could not be made, for a reason that may pass when others have ended."""
 
 
 class WarmPool:
@@ -91,6 +96,7 @@ class WarmPool:
         cores.move(self._process.pid, self.cores.working if self.cores.timing else ())  # and whom it forks
         ours.setblocking(False)
         self._control = ours
+        self._outbox = Outbox(ours)
         try:
             await asyncio.wait_for(wire.receive_async(ours), START_SECONDS)
         except (asyncio.TimeoutError, wire.WireError) as error:
@@ -106,8 +112,7 @@ class WarmPool:
             if signature in self._launchers or len(self._launchers) >= MOST_LAUNCHERS:
                 continue
             self._launchers.add(signature)
-            with contextlib.suppress(OSError):  # a full or broken channel shows itself elsewhere
-                self._control.send(wire.encode({"do": "launcher", "signature": list(signature)}))
+            self._outbox.post({"do": "launcher", "signature": list(signature)})
 
     async def session(self) -> Session:
         """A fresh process, set up, for one candidate. Raises InfrastructureFault."""
@@ -165,15 +170,14 @@ class WarmPool:
         last = time.monotonic() + SETUP_SECONDS
         try:
             while not self._closing:
-                session = await self._spawn()
                 try:
+                    session = await self._spawn()
                     await self._set_up(session)
                     return
-                except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
-                    session.kill()
+                except _NotNow as error:
                     if time.monotonic() > last:
-                        raise InfrastructureFault(f"a fresh process could not be set up: {error}") from None
-                    log.warning("a fresh process could not be set up, once more: %s", error)
+                        raise InfrastructureFault(str(error)) from None
+                    log.warning("once more: %s", error)
                     await asyncio.sleep(RETRY_SECONDS)
         except InfrastructureFault as fault:
             self._fail(fault)
@@ -184,13 +188,17 @@ class WarmPool:
             self._making -= 1
 
     async def _set_up(self, session: Session) -> None:
-        """Ready it and put it among the spares. Raises CandidateFailed: a candidate may have filled the GPU, until its
-        limit ends it."""
+        """Ready it and put it among the spares. Raises _NotNow: a candidate may have filled the GPU, until its limit
+        ends it."""
         started = time.monotonic()
-        await session.request(
-            "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
-            memory_fraction=self._settings.gpu_memory_fraction,
-        )  # fmt: skip
+        try:
+            await session.request(
+                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
+                memory_fraction=self._settings.gpu_memory_fraction,
+            )  # fmt: skip
+        except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
+            session.kill()
+            raise _NotNow(f"a fresh process could not be set up: {error}") from None
         self.context_seconds.append(time.monotonic() - started)
         self._spares.put_nowait(session)
 
@@ -202,7 +210,7 @@ class WarmPool:
         self._spawned[token] = loop.create_future()
         self._exited[token] = loop.create_future()
         try:
-            await wire.send_async(self._control, {"do": "spawn", "token": token}, [theirs.fileno()])
+            await self._outbox.post({"do": "spawn", "token": token}, [theirs.fileno()])
         except (wire.WireError, OSError):
             raise InfrastructureFault("the warm server is gone") from None
         finally:
@@ -214,8 +222,7 @@ class WarmPool:
 
     def _kill(self, token: str) -> None:
         if token in self._exited:
-            with contextlib.suppress(OSError):
-                self._control.send(wire.encode({"do": "kill", "token": token}))
+            self._outbox.post({"do": "kill", "token": token})
 
     async def _listen(self) -> None:
         try:
@@ -233,15 +240,15 @@ class WarmPool:
         if message["event"] == "spawned" and spawned is not None:
             spawned.set_result(message["pid"])
         elif message["event"] == "failed" and spawned is not None:
-            spawned.set_exception(
-                InfrastructureFault(f"no sandboxed process could be made: {message['error']}")
-            )
+            kind = _NotNow if message["passing"] else InfrastructureFault
+            spawned.set_exception(kind(f"no sandboxed process could be made: {message['error']}"))
         elif message["event"] == "exited":
             future = self._exited.pop(token, None)
             if future is not None and not future.done():
                 future.set_result(message["status"])
 
     def _fail(self, fault: InfrastructureFault) -> None:
+        log.error("no candidate can be judged any more: %s", fault)
         self._fault = fault
         for future in [*self._spawned.values(), *self._exited.values()]:
             if not future.done():

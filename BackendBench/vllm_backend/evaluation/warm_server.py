@@ -11,16 +11,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import gc
 import os
+import resource
 import select
 import signal
 import socket
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from . import wire
 from .launcher_maker import LauncherMaker
 from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
+
+MOST_OPEN_FILES = 1 << 16
+"""Of this process, where the machine allows it; a candidate gets fewer (sandbox/limits.py)."""
+
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+"""What a process could not be made for and may be later, when others have ended."""
 
 
 def preload(target: str) -> None:
@@ -101,22 +112,31 @@ class WarmServer:
             if "namespaces" in self._spec.layers:
                 self._launchers.want(request["signature"])
         elif request["do"] == "spawn":
-            self._spawn(request["token"], descriptors[0])
+            self._spawn(request["token"], descriptors)
         elif request["do"] == "kill" and request["token"] in self._children:
             kill_tree(self._children[request["token"]])
 
-    def _spawn(self, token: str, descriptor: int) -> None:
+    def _spawn(self, token: str, descriptors: list[int]) -> None:
         try:
-            child = spawn(self._spec, lambda: self._child_main(descriptor))
+            if not descriptors:  # none was free for it
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            child = spawn(self._spec, lambda: self._child_main(descriptors[0]))
         except Exception as error:
-            wire.send(self._control, {"event": "failed", "token": token, "error": f"{error}"[:500]})
+            self._failed(token, f"{error}"[:500])
             return
         finally:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
         self._children[token] = child
         self._tokens[child.pidfd] = token
         self._poll.register(child.pidfd, select.POLLIN)
         wire.send(self._control, {"event": "spawned", "token": token, "pid": child.pid})
+
+    def _failed(self, token: str, text: str) -> None:
+        if f"[Errno {errno.EMFILE}]" in text:
+            text += f" ({_open_files()} for {len(self._children)} children)"
+        passing = any(f"[Errno {number}]" in text for number in PASSING)
+        wire.send(self._control, {"event": "failed", "token": token, "error": text, "passing": passing})
 
     def _child_main(self, descriptor: int) -> None:
         """Runs in the child. Its first act is to drop everything that belongs to the server."""
@@ -144,6 +164,15 @@ class WarmServer:
         wire.send(self._control, {"event": "exited", "token": token, "status": status})
 
 
+def _open_files() -> str:
+    """How many descriptors are open, and what most of them are."""
+    kinds: Counter[str] = Counter()
+    for number in range(MOST_OPEN_FILES):  # listing the folder would take a descriptor
+        with contextlib.suppress(OSError):
+            kinds[str(Path(f"/proc/self/fd/{number}").readlink()).partition(":[")[0]] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
+
+
 def main() -> None:
     """``python -m ...evaluation.warm_server --control FD --spec JSON --target cpu|cuda``"""
     parser = argparse.ArgumentParser()
@@ -152,6 +181,9 @@ def main() -> None:
     parser.add_argument("--spec", required=True)
     arguments = parser.parse_args()
     control = socket.socket(fileno=arguments.control)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = min(most, MOST_OPEN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     preload(arguments.target)
     # A collection walks over all that was imported, 0.25 s of every candidate's compiling, and copies its pages.

@@ -53,23 +53,31 @@ def spawn(spec: SandboxSpec, main: Callable[[], None]) -> SandboxedChild:
     ``main`` inherits all descriptors and closes those that it must not have.
     """
     readable = root.readable_paths()
-    cgroup = limits.Cgroup.make(spec) if "cgroup" in spec.layers else None
-    reading, writing = os.pipe()
-    keeper = os.fork()
-    if keeper == 0:
-        os.close(reading)
-        _keeper(spec, cgroup, readable, writing, main)
-    os.close(writing)
-    try:
-        pid = _started(reading)
-    except SandboxError:
-        os.waitpid(keeper, 0)
+    with contextlib.ExitStack() as undone:
+        cgroup = limits.Cgroup.make(spec) if "cgroup" in spec.layers else None
         if cgroup is not None:
-            cgroup.remove()
-        raise
-    finally:
-        os.close(reading)
-    return SandboxedChild(pid, keeper, os.pidfd_open(keeper), cgroup)
+            undone.callback(cgroup.remove)
+        reading, writing = os.pipe()
+        undone.callback(os.close, reading)
+        try:
+            keeper = os.fork()
+            if keeper == 0:
+                os.close(reading)
+                _keeper(spec, cgroup, readable, writing, main)
+        finally:
+            os.close(writing)
+        undone.callback(_end, keeper)
+        pid = _started(reading)
+        pidfd = os.pidfd_open(keeper)
+        undone.pop_all()
+    os.close(reading)
+    return SandboxedChild(pid, keeper, pidfd, cgroup)
+
+
+def _end(keeper: int) -> None:
+    """The candidate's process dies with it."""
+    os.kill(keeper, signal.SIGKILL)  # a zombie at most: nobody has waited for it yet
+    os.waitpid(keeper, 0)
 
 
 def _started(reading: int) -> int:
