@@ -1,9 +1,5 @@
 """Claims against the judge's own clock."""
 
-import random
-
-import pytest
-
 from BackendBench.vllm_backend.evaluation.clock_check import TimedBlock, believed, tampered
 
 EAGER = [TimedBlock([1000.0] * 4, 4800.0)] * 5
@@ -65,29 +61,3 @@ def test_a_disturbance_of_eager_does_not_make_a_lie_believable():
     lies = [TimedBlock([100.0] * 4, 4300.0)] * 10
     assert not any(believed(eager, lies))
     assert tampered(eager, lies)
-
-
-def busy(hidden: float, seed: int, pairs: int = 9) -> tuple[list[TimedBlock], list[TimedBlock]]:
-    """Blocks of two calls of 87 us on a GPU whose processes wait for cores, a millisecond more or less each time; the
-    candidate hides some of its work. Microseconds."""
-    rng = random.Random(seed)
-
-    def block(more: float) -> TimedBlock:
-        wall = 2500.0 + 174.0 + rng.expovariate(1 / 1000.0) + more
-        return TimedBlock([87.0] * 2, wall, wall)
-
-    return [block(0.0) for _ in range(pairs)], [block(hidden) for _ in range(pairs)]
-
-
-@pytest.mark.parametrize(
-    ("hidden", "least", "most"), [(0.0, 0, 2), (400.0, 0, 4), (2500.0, 190, 200), (4000.0, 200, 200)]
-)
-def test_what_is_hidden_in_all_blocks_is_seen_where_single_blocks_say_little(hidden, least, most):
-    found = sum(bool(tampered(*busy(hidden, seed))) for seed in range(200))
-    assert least <= found <= most
-
-
-def test_a_busy_gpu_may_spoil_some_blocks_of_an_honest_candidate():
-    eager, honest = busy(0.0, 7)
-    spoiled = [TimedBlock(b.claimed, b.wall + 9000.0, b.wall + 9000.0) for b in honest[:3]] + honest[3:]
-    assert tampered(eager, spoiled) == ""

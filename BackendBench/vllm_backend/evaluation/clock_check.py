@@ -8,13 +8,11 @@
   has not computed when it was timed.
 - On a busy machine a process also waits for a core. What the kernel counts as its processor time, stretched as
   eager's was, bounds the time that it can have worked.
-- A speedup rests on the pairs whose claims the clock supports; where there are hardly any, it is tampering. So it is
-  where on a GPU the blocks as a whole hide time.
+- A speedup rests on the pairs whose claims the clock supports; where there are hardly any, it is tampering.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,9 +28,6 @@ LEAST_SHARE = 0.8
 DELIVERY_FACTOR = 2.0
 """Handing over the outputs of a block against eager's: strided ones and cold pages cost more, computing them costs more
 still. A block of fewer calls takes three times eager's time by its own claims: what it may hide here is small."""
-SURELY = 3.1
-"""Standard errors of the rank sum: one chance in a thousand. Fewer than seven pairs cannot reach it, a winner's nine
-can."""
 LEAST_TRUSTED = 3
 """Pairs that the clock must support. A busy machine may spoil many; the speedup rests on the others alone, so nobody
 gains by lying in some."""
@@ -94,7 +89,7 @@ def tampered(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> st
         return "a call was claimed to take no time at all"
     trusted = believed(eager, candidate)
     if sum(trusted) >= LEAST_TRUSTED:
-        return _hidden(eager, candidate) if candidate[0].on_gpu else ""
+        return ""
     wall = statistics.median(b.wall for b in candidate)
     claimed = statistics.median(b.total for b in candidate)
     if claimed > wall:
@@ -109,19 +104,3 @@ def tampered(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> st
     return (
         f"claims {claimed:.0f} us for a block of {wall:.0f} us, of which at least {least:.0f} us were its own"
     )
-
-
-def _hidden(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> str:
-    """A sentence if the candidate's blocks as a whole have more time that nobody claims than eager's, else ''. On a
-    GPU, where every block has the same fixed work: where the machine is so busy that single blocks say little, the rank
-    sum of all (Wilcoxon 1945, normal approximation) still does.
-    """
-    allowed = [GPU_OVERHEAD_FACTOR * b.overhead + SLACK_US for b in eager]
-    unclaimed = [b.overhead - (1 / LEAST_SHARE - 1) * b.total for b in candidate]
-    more = sum((mine > theirs) + (mine == theirs) / 2 for mine in unclaimed for theirs in allowed)
-    pairs = len(allowed) * len(unclaimed)
-    error = math.sqrt(pairs * (len(allowed) + len(unclaimed) + 1) / 12)
-    if (more - pairs / 2) / error < SURELY:
-        return ""
-    mine, theirs = (statistics.median(b.overhead for b in side) for side in (candidate, eager))
-    return f"{mine:.0f} us of its blocks are nobody's, {theirs:.0f} us of eager's: work that was not claimed"
