@@ -58,9 +58,10 @@ def test_there_are_attacks_enough_and_each_says_what_it_is() -> None:
     assert len(CPU) >= LEAST_ATTACKS
     known = {e.value for e in ErrorType} | {"slower", "accepted"}
     for attack in {a.name: a for a in [*CPU, *CUDA]}.values():
-        assert attack.named("expect") and attack.named("expect") <= known - {"slower", "accepted"}, (
-            attack.name
-        )
+        # What it leaves behind is timed with the call where all streams have one hardware queue.
+        gains_nothing = {"slower"} if attack.name == "gpu_leaves_work_behind" else set()
+        rejected = known - {"slower", "accepted"} | gains_nothing
+        assert attack.named("expect") and attack.named("expect") <= rejected, attack.name
         assert attack.named("behind the screen") <= known, attack.name
         if "accepted" in attack.named("behind the screen"):
             assert attack.name.startswith("library_numpy"), attack.name  # right answers, honestly timed
