@@ -59,5 +59,12 @@ def test_all_threads_of_a_process_are_moved():
 def test_a_process_that_is_gone_is_nobodys_fault():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
-    move(process.pid, {0})
-    move(os.getpid(), set())
+    move(process.pid, {min(os.sched_getaffinity(0))})
+
+
+def test_where_no_cores_are_kept_nobody_is_moved():
+    before = os.sched_getaffinity(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_setaffinity", lambda *_: pytest.fail("moved"))
+        move(os.getpid(), set())
+    assert os.sched_getaffinity(0) == before

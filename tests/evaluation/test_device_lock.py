@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
+from BackendBench.vllm_backend.evaluation.device_lock import MOST_GENERATIONS, DeviceLock
 
 FOREVER = 3600.0
 """Seconds: nobody's patience ends within a test unless it is about that."""
@@ -177,19 +177,23 @@ def test_a_timing_that_has_waited_long_waits_for_no_batch():
     play(scene, batch=4, patience=0.05)
 
 
-def test_newcomers_go_in_while_somebody_keeps_the_timings_waiting_and_keep_nobody_waiting_themselves():
+def test_newcomers_go_in_while_somebody_keeps_the_timings_waiting_but_not_for_ever():
     async def scene(s: Scene) -> None:
         await s.arrive("a")
         await s.arrive("x")
-        await s.arrive("b")
-        assert s.inside == ["a"]
-        while "b" not in s.inside:
-            await asyncio.sleep(0.01)
-        await s.leave("a")
-        await asyncio.sleep(0.1)  # b is there for as long as a was by now
-        await s.arrive("c")
-        assert s.inside == ["b"]
-        await s.leave("b")
+        there = "a"
+        for number in range(MOST_GENERATIONS):
+            name = f"newcomer {number}"
+            await s.arrive(name)
+            assert s.inside == [there]
+            while name not in s.inside:
+                await asyncio.sleep(0.01)
+            await s.leave(there)
+            there = name
+        await asyncio.sleep(0.1)  # this one, too, is there for as long as the others were by now
+        await s.arrive("one too many")
+        assert s.inside == [there]
+        await s.leave(there)
         assert s.inside == ["x"]
 
     play(scene, long=0.05)
@@ -255,8 +259,9 @@ def test_only_exclusive_use_is_counted():
 @given(
     st.lists(st.tuples(st.integers(0, 7), st.sampled_from(["come", "leave", "cancel"])), max_size=40),
     st.integers(1, 3),
+    st.sampled_from([0.0, FOREVER]),
 )
-def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in(steps, batch):
+def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in(steps, batch, seconds):
     async def scene(s: Scene) -> None:
         for number, what in steps:
             name = f"x{number}" if number < 3 else f"s{number}"
@@ -272,7 +277,7 @@ def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in
             await s.leave(s.inside[0])
         assert all(task.done() for task in s.tasks.values())
 
-    play(scene, batch)
+    play(scene, batch, patience=seconds, long=seconds)
 
 
 def test_what_is_left_behind_keeps_others_from_having_it_alone_and_not_from_sharing():

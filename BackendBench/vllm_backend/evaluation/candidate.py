@@ -163,10 +163,9 @@ class Harness:
     def _run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         results: list[Any] = []
         watch = ComputeWatch(request["forbidden"])
-        turns = request["turns"] or len(request["calls"])
-        for index, call in enumerate(self._prepare(request)):
+        for index, (call, turn) in enumerate(zip(self._prepare(request), request["turns"], strict=True)):
             try:
-                with watch, self._untuned(index % turns):
+                with watch, self._untuned(turn):
                     results.append(self._call(call))
                 self._synchronize()
             except BaseException as error:
@@ -205,7 +204,10 @@ class Harness:
     def _deliver_block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         block, results = self._block_done
         self._block_done = ({"calls": []}, [])
-        return {"results": self._deliver(block, results)}
+        delivered = self._deliver(block, results)
+        results.clear()  # what a result does when it goes is done, and waited for, before the reply
+        self._synchronize()
+        return {"results": delivered}
 
     def _timed_cpu(
         self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], _: int

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ class Chunk:
 
     cases: list[CheckedCase]
     layout: shared_calls.Layout
+    first: int = 0
+    """Number of its first case among all cases."""
     trials: int = 1
     """How often it is run; above 1 for a huge case, each time with other values."""
 
@@ -100,7 +103,9 @@ def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
     groups = [first[:FIRST_CHUNK], _checked(operation, again, []), *_by_size(first[FIRST_CHUNK:])]
     chunks = [_chunk(g) for g in groups if g]
     trials = -(-huge.TRIALS // max(1, len(alone)))
-    chunks += [Chunk([c], c.layout, trials) for c in alone if c.layout is not None]
+    chunks += [Chunk([c], c.layout, trials=trials) for c in alone if c.layout is not None]
+    for before, chunk in itertools.pairwise(chunks):
+        chunk.first = before.first + len(before.cases)
     return CasePlan(operation, chunks, left_out, _endurance(first[:FIRST_CHUNK]))
 
 
@@ -120,7 +125,7 @@ def fresh(operation: Operation, chunk: Chunk, device: torch.device, seed: int, r
         expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs)) or []
         answer = huge.answer(operation, case.call, expected, rng)
     ready = CheckedCase(name, shared_calls.tensors_of(case.call), expected, answer)
-    return Chunk([ready], chunk.layout)
+    return Chunk([ready], chunk.layout, chunk.first)
 
 
 def _checked(

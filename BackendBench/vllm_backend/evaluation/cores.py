@@ -2,7 +2,7 @@
 
 - A timing on a GPU queues its launches ahead of the kernels. A process that waits for a core meanwhile queues too late,
   and the judge's own clock sees milliseconds that are nobody's: so what is timed, eager and candidate by turns, has
-  cores that no other candidate may use.
+  cores that no other candidate of this judge may use.
 - A candidate cannot change its cores: the sandbox refuses it.
 """
 

@@ -30,6 +30,8 @@ from .session import Session
 from .settings import JudgeSettings
 from .trial import Examination, Trial
 
+MOST_CONFIGURATIONS = 1 << 16
+"""More than any autotuned kernel has."""
 P = ParamSpec("P")
 T = TypeVar("T")
 FIRST_CHUNKS = 1
@@ -79,6 +81,8 @@ class _Left:
 
     deadline: float
     compiling: float
+    turn: int = 0
+    """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
     compiled: bool = True
     """Whether nothing is left to compile when the cases run."""
     launchers: list[launcher_stubs.Signature] = field(default_factory=list)
@@ -93,6 +97,13 @@ class _Compiled:
     request: dict[str, Any]
     turn: int | None
     """The configuration of an autotuned kernel; None: all of them."""
+
+
+def _turns(chunk: Chunk, left: _Left) -> range:
+    """For each case the configuration of an autotuned kernel: one after the other over all cases, so that each is
+    checked as often, and which one nobody knows."""
+    begin = left.turn + chunk.first
+    return range(begin, begin + len(chunk.cases))
 
 
 class CorrectnessStage:
@@ -117,7 +128,10 @@ class CorrectnessStage:
             chunks = chunks[:CONFIRMED_CHUNKS]
         else:
             one.trial.total = one.prepared.plan.total
-        left = _Left(time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds)
+        left = _Left(
+            time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
+            self._rng.randrange(MOST_CONFIGURATIONS),
+        )  # fmt: skip
         first, others = chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:]
         await self._step(one, first, [], left, 0, enduring=False)
         passed = sum(len(c.cases) * c.trials for c in first)
@@ -148,7 +162,7 @@ class CorrectnessStage:
         if not chunks and not enduring:
             return
         waited = time.monotonic()
-        async with self._floor.lock.shared(), one.trial.stage(one.prefix + "correctness"):
+        async with self._floor.lock.shared_by(one.session), one.trial.stage(one.prefix + "correctness"):
             waited = time.monotonic() - waited
             left.deadline += waited
             one.trial.book(one.prefix + "wait", waited)
@@ -159,7 +173,7 @@ class CorrectnessStage:
                     await self._check(one, drawn, left, passed)
                     passed += len(chunk.cases)
             if enduring and one.prepared.plan.endurance is not None:
-                await self._endure(one, one.prepared.plan.endurance, left.deadline)
+                await self._endure(one, one.prepared.plan.endurance, left)
 
     async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
         """The chunk with its tensors: those of a huge case are made now, under a secret seed."""
@@ -179,7 +193,9 @@ class CorrectnessStage:
         asked = [
             _Compiled(case.name, request, turn)
             for chunk in chunks
-            for turn, (case, request) in enumerate(zip(chunk.cases, chunk.layout.request(), strict=True))
+            for case, request, turn in zip(
+                chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True
+            )
         ]
         asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
         most = MOST_THREADS
@@ -220,7 +236,7 @@ class CorrectnessStage:
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         if one.trial.hurried:
             limit = min(limit, FIRST_CASES_SECONDS)
-        reply = await self._called(one, chunk, limit)
+        reply = await self._called(one, chunk, limit, _turns(chunk, left))
         one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
@@ -232,11 +248,13 @@ class CorrectnessStage:
         await asyncio.sleep(0)  # let the other candidates' replies in
         one.session.case_names = ()
 
-    async def _endure(self, one: Examination, chunk: Chunk, deadline: float) -> None:
+    async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:
         """Many calls, of which the last one and a secret few are compared."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
-        limit = max(0.1, deadline - time.monotonic())
-        reply = await self._called(one, chunk, limit, turns=len({case.name for case in chunk.cases}))
+        limit = max(0.1, left.deadline - time.monotonic())
+        first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
+        turns = [left.turn + index % first for index in range(len(chunk.cases))]
+        reply = await self._called(one, chunk, limit, turns)
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
         last = len(chunk.cases) - 1
@@ -255,11 +273,11 @@ class CorrectnessStage:
         return await asyncio.to_thread(wait, *args, **kwargs)
 
     async def _called(
-        self, one: Examination, chunk: Chunk, limit: float, turns: int = 0
+        self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int]
     ) -> dict[str, object]:
         """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs.
 
-        ``turns``: calls after which an autotuned kernel begins again with its first configuration; 0: never.
+        ``turns``: for each call the configuration of an autotuned kernel.
         """
         for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
             one.buffers.write(item, case.inputs)
@@ -267,7 +285,7 @@ class CorrectnessStage:
         await self._aside(one.buffers.settle)
         one.session.case_names = [c.name for c in chunk.cases]
         return await one.session.request(
-            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=turns
+            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=list(turns)
         )
 
     @staticmethod

@@ -4,7 +4,8 @@
 - Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. Newcomers
   share the device until a batch is ready or a timing has waited long; then it is the timings' *turn*, and newcomers
   wait. After a batch everybody who waits to share goes.
-- Somebody who shares for long (a kernel that hangs) holds the turn up anyway: meanwhile newcomers go in as well.
+- Somebody who shares for long (a kernel that hangs) holds the turn up anyway: meanwhile newcomers go in as well, and so
+  they do, a few times over, where one of those stays for long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
+from typing import Protocol
 
 BATCH = 8
 """Timings in a row while others wait to share. A timing takes about 0.15 s on a GPU, and until the last of those who
@@ -21,6 +24,19 @@ PATIENCE_SECONDS = 2.0
 """How long a timing waits for a full batch."""
 LONG_SECONDS = 0.6
 """Nearly all who check have left by then."""
+MOST_GENERATIONS = 4
+"""Of newcomers, each let in by one of the generation before who stays for long: without a bound timings could wait for
+ever."""
+
+
+class Process(Protocol):
+    """What uses the device."""
+
+    def kill(self) -> None:
+        """End it."""
+
+    async def gone(self) -> bool:
+        """Wait until it has ended."""
 
 
 class DeviceLock:
@@ -49,7 +65,9 @@ class DeviceLock:
         self._admitted = 0
         """Whoever arrived up to here goes before waiting timings."""
         self._stragglers = 0
-        """Who has shared the device for long, came before the turn was the timings', and keeps them waiting."""
+        """Who has shared the device for long and keeps the timings waiting."""
+        self._generation = 0
+        """Of the youngest straggler of this turn; 0: he came before it."""
         self.exclusive_seconds = 0.0
         """Time spent in exclusive use so far."""
         self._tasks: set[asyncio.Future[None]] = set()
@@ -67,15 +85,26 @@ class DeviceLock:
                 self._arrivals.discard(mine)
                 self._condition.notify_all()
             self._sharing += 1
-            latecomer = self.timings_turn and mine > self._admitted
+            late = self.timings_turn and mine > self._admitted
+            generation = self._generation + 1 if late else 0
         try:
-            # Were a latecomer a straggler too, one could let the next in for ever.
-            with contextlib.nullcontext() if latecomer else self._counted_after(self._long, self._straggle):
+            with self._counted_after(self._long, partial(self._straggle, generation)):
                 yield
         finally:
             async with self._condition:
                 self._sharing -= 1
                 self._condition.notify_all()
+
+    @contextlib.asynccontextmanager
+    async def shared_by(self, process: Process) -> AsyncIterator[None]:
+        """``shared`` for a process: where it fails it is killed, and counts as there until it is gone."""
+        async with self.shared():
+            try:
+                yield
+            except BaseException:
+                process.kill()
+                self.leave_until(process.gone())
+                raise
 
     def _may_share(self, mine: int) -> bool:
         return not self._exclusive and (
@@ -114,7 +143,7 @@ class DeviceLock:
             self.timings_turn = True
 
     def _end_turn(self) -> None:
-        self._in_a_row = 0
+        self._in_a_row = self._generation = 0
         self._admitted = self._arrived
         self.timings_turn = False
         self._take_turn()
@@ -143,8 +172,10 @@ class DeviceLock:
             if late:
                 count(-1)
 
-    def _straggle(self, more: int) -> None:
-        self._stragglers += more
+    def _straggle(self, generation: int, more: int) -> None:
+        if generation < MOST_GENERATIONS:
+            self._stragglers += more
+            self._generation = max(self._generation, generation)
 
     def _grow_impatient(self, more: int) -> None:
         self._impatient += more
@@ -155,8 +186,8 @@ class DeviceLock:
             self._condition.notify_all()
 
     def leave_until(self, gone: Awaitable[object]) -> None:
-        """Whoever has the device alone says what of him is still there when he leaves: others may share the device
-        with it, nobody has it alone before ``gone``."""
+        """Whoever uses the device says what of him is still there when he leaves: others may share the device with it,
+        nobody has it alone before ``gone``."""
         self._sharing += 1
         self._keep(asyncio.ensure_future(self._left(gone)))
 

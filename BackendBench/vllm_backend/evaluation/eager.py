@@ -68,17 +68,26 @@ class EagerSide:
     ) -> None:
         """Call eager on every workload ahead of need: the first calls in a process take longest. Raises
         InfrastructureFault."""
-        lane = await self.lane(operation, room)
-        for bench in benches:
-            await lane.run(bench, bench.fresh(rng), list(range(bench.calls)), stage="a rehearsal")
-            lane.warm.add(bench.workload.name)
-        lane.wake()
-        await self.release()
+        try:
+            lane = await self.lane(operation, room)
+            for bench in benches:
+                await lane.run(bench, bench.fresh(rng), list(range(bench.calls)), stage="a rehearsal")
+                lane.warm.add(bench.workload.name)
+            lane.wake()
+            await self.release()
+        except BaseException:
+            await self.drop()
+            raise
 
     async def release(self) -> None:
         """Give memory back that not many need. Raises InfrastructureFault."""
-        if self._session is not None and self._buffers is not None and sum(self._buffers.room) > KEPT_BYTES:
+        if self._session is None or self._buffers is None or sum(self._buffers.room) <= KEPT_BYTES:
+            return
+        try:
             await self._replace(self._session, (0, 0))
+        except BaseException:
+            await self.drop()
+            raise
 
     async def drop(self) -> None:
         """End the process, because something failed; the next timing makes another."""

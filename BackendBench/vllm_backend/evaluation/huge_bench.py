@@ -34,6 +34,7 @@ class HugeBench(Bench):
 
     def first(self) -> list[torch.Tensor]:
         """Inputs of the first call, drawn now; kept until ``failure`` has been asked."""
+        self._first = []
         self._first = [_draw(self.workload, self.device, self.rng)]
         return shared_calls.tensors_of(self._first[0])
 

@@ -220,10 +220,10 @@ class Judge:
 
     async def _memory(self, prepared: Prepared) -> Buffers:
         """Arenas for the cases. Making large ones, or any on a CPU, would disturb a timing."""
-        if prepared.huge and self.device.type == "cuda":
-            torch.cuda.empty_cache()  # arenas are no memory of torch's
         quiet = prepared.huge or self.device.type == "cpu"
         async with self._lock.shared() if quiet else nullcontext():
+            if prepared.huge and self.device.type == "cuda":
+                torch.cuda.empty_cache()  # arenas are no memory of torch's
             return Buffers(*prepared.plan.room, self.device)
 
     async def _time(
@@ -234,7 +234,7 @@ class Judge:
         try:
             async with self._waiting(trial, prefix, self._timing_places):
                 async with (
-                    self._waiting(trial, prefix, self._lock.shared()),
+                    self._waiting(trial, prefix, self._lock.shared_by(session)),
                     trial.stage(prefix + "rehearsal"),
                 ):
                     rehearsed = await self._rehearse(lane, prepared)
@@ -285,19 +285,23 @@ class Judge:
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:
             eager = await self._eager.lane(prepared.operation, prepared.bench_room)
-            stage = TimingStage(eager, lane, self._rng, self.settings.timing_seconds)
+            stage = TimingStage(eager, lane, prepared.operation, self._rng, self.settings.timing_seconds)
             await self._measure(stage, prepared, rehearsed, trial, fixed)
+            leftovers.refuse_processes(lane.session.pid)
             if fixed:
-                same = await repeatable(lane, prepared.benches[0])
+                same = await repeatable(lane, prepared.benches[0], self._rng)
                 trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
             trial.conditions.update(await read)
-        except InfrastructureFault:
+            await self._eager.release()
+        except CandidateFailed:
+            await self._eager.release()
+            raise
+        except BaseException:
             await self._eager.drop()
             raise
         finally:
             lane.session.kill()
             self._lock.leave_until(lane.session.gone())
-            await self._eager.release()
 
     async def _measure(
         self,

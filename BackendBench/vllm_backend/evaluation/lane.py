@@ -24,6 +24,9 @@ from .failure import CandidateFailed, Failure
 from .session import Session
 from .shared_calls import Buffers, LaidOut, Layout, read
 
+SHORTEST_US, LONGEST_US = 1e-3, 1e9
+"""Nothing that is called takes less than a nanosecond, nor more than any limit."""
+
 Keep = Callable[[torch.Tensor], list[torch.Tensor]]
 """What of the output memory is kept of a block. On a GPU, where work may go on for a stopped process, these must be
 copies."""
@@ -115,7 +118,7 @@ class Lane:
             watch=watch, forbidden=self.forbidden, untuned=untuned,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
-        times = _times(reply, len(indices))
+        times = _times(reply, len(indices), bench.workload.name)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept
@@ -151,7 +154,8 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _times(reply: dict[str, Any], count: int) -> list[float]:
+def _times(reply: dict[str, Any], count: int, workload: str) -> list[float]:
+    """The claims, microseconds. Raises CandidateFailed for what no clock says."""
     times = reply.get("times_us")
     if (
         not isinstance(times, list)
@@ -159,7 +163,7 @@ def _times(reply: dict[str, Any], count: int) -> list[float]:
         or not all(isinstance(t, (int, float)) for t in times)
     ):
         raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "malformed times"))
-    try:
-        return [float(t) for t in times]
-    except OverflowError:  # JSON's integers have no bounds
-        raise CandidateFailed(Failure(ErrorType.PROTOCOL_VIOLATION, "times beyond all numbers")) from None
+    if not all(SHORTEST_US <= t <= LONGEST_US for t in times):
+        text = "a call was claimed to take no time at all, or more than there is"
+        raise CandidateFailed(Failure(ErrorType.CLOCK_TAMPERING, text, workload))
+    return [float(t) for t in times]

@@ -31,10 +31,15 @@ def refuse_reported(reply: dict[str, Any]) -> None:
         raise _failed(f"{count} thread(s) that the kernel started outlive its call")
 
 
-async def refuse(pid: int) -> None:
-    """Raise CandidateFailed where the waiting process ``pid`` has children or keeps working."""
+def refuse_processes(pid: int) -> None:
+    """Raise CandidateFailed where the waiting process ``pid`` has children."""
     if processes(pid):
         raise _failed("processes that the kernel started outlive its call")
+
+
+async def refuse(pid: int) -> None:
+    """Raise CandidateFailed where the waiting process ``pid`` has children or keeps working."""
+    refuse_processes(pid)
     await asyncio.sleep(GRACE_SECONDS)
     for _ in range(LOOKS):
         if not working(pid):

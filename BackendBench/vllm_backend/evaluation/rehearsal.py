@@ -72,9 +72,9 @@ async def _first_call(lane: Lane, bench: Bench, operation: Operation, turn: int)
     return first
 
 
-async def repeatable(lane: Lane, bench: Bench) -> bool:
+async def repeatable(lane: Lane, bench: Bench, rng: random.Random) -> bool:
     """Whether the same inputs give the same bits twice. It is said, not asked for: atomics need not."""
-    item, inputs = bench.layout.items[0], bench.first()
+    item, inputs = bench.layout.items[0], bench.fresh(rng)[0]
     answers = []
     for _ in range(2):
         run = await lane.run(bench, [inputs], [0], lane.whole(item), "a repeated call")

@@ -73,7 +73,7 @@ class Session:
         except asyncio.TimeoutError:
             self.kill()
             raise CandidateFailed(from_timeout(self.stage, timeout)) from None
-        except wire.WireClosed:
+        except (wire.WireClosed, OSError):  # the latter: it was killed before
             raise await self._post_mortem() from None
         except wire.WireError as error:
             self.kill()

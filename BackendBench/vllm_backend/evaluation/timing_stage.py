@@ -3,7 +3,9 @@
 - Both sides run through the same harness in processes of their own; only eager's is trusted.
 - A call that a candidate cannot foresee, and on a GPU a sample of all others, is compared with eager's answer for the
   same inputs. What is fast but wrong here is rejected, whatever it answered before.
-- First calls have been made before (rehearsal.py). One call after the last timed block is watched again.
+- First calls have been made before (rehearsal.py). Two blocks that are not timed are watched again, one at a secret
+  place among the pairs and one after the last: who lets torch compute only what looks like a benchmark is seen there.
+  Of a kernel that tunes itself the last is compared strictly, since it has chosen only now what it runs.
 """
 
 from __future__ import annotations
@@ -14,18 +16,21 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from . import interval, outputs, spot_check
 from .bench import Bench
 from .clock_check import TimedBlock, believed, tampered
 from .failure import CandidateFailed, Failure
-from .lane import Lane, Run
+from .lane import Keep, Lane, Run
 from .rehearsal import Rehearsed, needed_calls
 from .shared_calls import read
 
 TOO_SHORT = 2
 """A candidate's block with so many times fewer calls than its claims ask for says nothing: of a short block the judge's
 clock sees less. Who claims to be slow first and fast then is asked again with more calls."""
+LONGEST = 3
+"""Times the limit of one request: the device is nobody's for longer than that on one workload."""
 MOST_TOO_SHORT = 6
 """Such pairs of one workload; an honest kernel's times do not jump about like that."""
 
@@ -48,11 +53,15 @@ class Record:
 class TimingStage:
     """Times one candidate on one workload after another. The caller holds the device alone."""
 
-    def __init__(self, eager: Lane, candidate: Lane, rng: random.Random, limit: float) -> None:
+    def __init__(
+        self, eager: Lane, candidate: Lane, operation: Operation, rng: random.Random, limit: float
+    ) -> None:
         self._eager = eager
         self._candidate = candidate
+        self._operation = operation
         self._rng = rng
         self._limit = limit
+        self._end = 0.0
 
     async def measure(
         self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None = None
@@ -73,7 +82,9 @@ class TimingStage:
 
     async def _record(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> Record:
         record, too_short = Record(), 0
+        self._end = time.monotonic() + LONGEST * self._limit
         count = await self._begin(bench, rehearsed, fixed_pairs)
+        watched = self._rng.randint(1, fixed_pairs or interval.SLOW_PAIRS)
         deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
         while not self._enough(record, fixed_pairs, deadline):
             eager, candidate = await self._pair(bench, count, len(record.pairs))
@@ -82,8 +93,29 @@ class TimingStage:
                 record.add(eager, candidate)
             elif (too_short := too_short + 1) > MOST_TOO_SHORT:
                 raise _tampering("its times change many times over from block to block", bench)
-        await self._candidate.run(bench, bench.fresh(self._rng)[:1], [0], watch=True)
+            if watched == len(record.pairs):
+                await self._watch(bench, count)
+                watched = 0
+        await self._watch(bench, count, strictly=rehearsed.tunes)
         return record
+
+    async def _watch(self, bench: Bench, count: int, strictly: bool = False) -> None:
+        """A block that is not timed. ``strictly``: its first call is compared as a first call is."""
+        sets = bench.fresh(self._rng)[:count]
+        if strictly:
+            sets[0] = bench.first()
+        keep = self._candidate.whole(bench.layout.items[0]) if strictly else _nothing
+        run = await self._called(self._candidate, bench, sets, keep, watch=True)
+        failure = bench.failure(self._operation, run.kept) if strictly else None
+        if failure is not None:
+            raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
+
+    async def _called(
+        self, lane: Lane, bench: Bench, sets: list[list[torch.Tensor]], keep: Keep, watch: bool = False
+    ) -> Run:
+        """A block, for as long as is left."""
+        lane.limit = max(0.1, min(self._limit, self._end - time.monotonic()))
+        return await lane.run(bench, sets, list(range(len(sets))), keep, watch=watch)
 
     async def _begin(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> int:
         """What is not timed before the first pair. Returns the calls of the candidate's first block."""
@@ -95,7 +127,7 @@ class TimingStage:
             eager, candidate = await self._pair(bench, rehearsed.calls, 0)
             return _needed(candidate, eager, bench.calls)
         if not warm:
-            await self._eager.run(bench, bench.fresh(self._rng), list(range(bench.calls)))
+            await self._called(self._eager, bench, bench.fresh(self._rng), _nothing)
         return rehearsed.calls
 
     @staticmethod
@@ -121,7 +153,7 @@ class TimingStage:
         ]
         # By turns the one or the other begins: whoever comes second finds other caches and a core just left.
         runs = [
-            await lane.run(bench, inputs, list(range(len(inputs))), keep)
+            await self._called(lane, bench, inputs, keep)
             for lane, inputs, keep in (reversed(blocks) if number % 2 else blocks)
         ]
         eager, candidate = reversed(runs) if number % 2 else runs
@@ -153,6 +185,10 @@ class TimingStage:
             text = "an input was changed during timing"
             failure = Failure(ErrorType.INPUT_MODIFIED, text, bench.workload.name)
         raise CandidateFailed(failure)
+
+
+def _nothing(_: torch.Tensor) -> list[torch.Tensor]:
+    return []
 
 
 def long_enough(candidate: TimedBlock, eager: TimedBlock, calls: int) -> bool:

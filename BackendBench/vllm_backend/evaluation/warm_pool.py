@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -33,6 +34,10 @@ START_SECONDS = 120.0
 SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
 RETRY_SECONDS = 0.5
+PATIENCE_SECONDS = 240.0
+"""How long processes may fail to be made before nothing is judged any more: a candidate may fill the GPU, or take what
+else there is, until its own limit ends it, two minutes for compiling."""
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS)
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TRITON_LIBCUDA_PATH", "LANG")
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 
@@ -56,6 +61,12 @@ so both are told from the start (32 MB is the largest threshold that glibc takes
 
 class _NotNow(InfrastructureFault):
     """A process could not be made, for a reason that may pass when others have ended."""
+
+
+def _unmade(error: Exception) -> InfrastructureFault:
+    if isinstance(error, OSError) and error.errno in PASSING:
+        return _NotNow(f"no process could be made: {error}")
+    return InfrastructureFault("the warm server is gone")
 
 
 class WarmPool:
@@ -167,7 +178,7 @@ class WarmPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _make_spare(self) -> None:
-        last = time.monotonic() + SETUP_SECONDS
+        last = time.monotonic() + PATIENCE_SECONDS
         try:
             while not self._closing:
                 try:
@@ -203,7 +214,10 @@ class WarmPool:
         self._spares.put_nowait(session)
 
     async def _spawn(self) -> Session:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise _unmade(error) from None
         ours.setblocking(False)
         token = secrets.token_hex(8)
         loop = asyncio.get_running_loop()
@@ -211,8 +225,10 @@ class WarmPool:
         self._exited[token] = loop.create_future()
         try:
             await self._outbox.post({"do": "spawn", "token": token}, [theirs.fileno()])
-        except (wire.WireError, OSError):
-            raise InfrastructureFault("the warm server is gone") from None
+        except (wire.WireError, OSError) as error:
+            ours.close()
+            del self._spawned[token], self._exited[token]
+            raise _unmade(error) from None
         finally:
             theirs.close()
         pid = await self._spawned[token]
