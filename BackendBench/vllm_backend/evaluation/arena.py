@@ -38,6 +38,10 @@ class Arena(Protocol):
     def export(self) -> tuple[dict[str, Any], list[int]]:
         """Description for ``attach`` in the other process, and descriptors to send along."""
 
+    def scrub(self) -> None:
+        """Leave nothing of whoever had it before. To be called before somebody else maps it, and not while anybody is
+        timed."""
+
     def close(self, reuse: bool = True) -> None:
         """Release the memory; the tensor must not be used afterwards. ``reuse``: whoever had it is surely gone, so
         somebody else may have it."""
@@ -47,9 +51,8 @@ class Storable(Protocol):
     """What a store keeps."""
 
     size: int
-
-    def scrub(self) -> None:
-        """Leave nothing of whoever had it."""
+    used: bool
+    """Whether somebody had it."""
 
     def close(self) -> None:
         """Free it."""
@@ -73,6 +76,9 @@ class CpuArena:
     def export(self) -> tuple[dict[str, Any], list[int]]:
         return {"kind": "cpu", "size": self.size}, [self._descriptor]
 
+    def scrub(self) -> None:
+        """Nobody had it."""
+
     def close(self, reuse: bool = True) -> None:
         self.tensor = torch.empty(0, dtype=torch.uint8)  # the mapping goes with its last view
         os.close(self._descriptor)
@@ -90,6 +96,7 @@ class CudaArena:
         from cuda.bindings import driver
 
         self.size = size
+        self.used = False
         torch.zeros(1, device=device)  # makes torch's primary context current
         self._pointer = _checked(driver.cuMemAlloc(self.size))
         self._handle = bytes(_checked(driver.cuIpcGetMemHandle(self._pointer)).reserved)
@@ -105,16 +112,18 @@ class CudaArena:
         _checked(driver.cuMemFree(self._pointer))
 
     def scrub(self) -> None:
-        """Leave nothing of whoever had it."""
-        self.tensor.fill_(POISON)
-        torch.cuda.synchronize(self.tensor.device)
+        """See Arena."""
+        if self.used:
+            self.tensor.fill_(POISON)
+            torch.cuda.synchronize(self.tensor.device)
+            self.used = False
 
 
 class ArenaStore(Generic[A]):
     """Arenas of a GPU that nobody uses, for the next candidate: making and freeing them waits for the driver, which is
     busy with contexts, and everything in the judge would wait with them.
 
-    Who had one before is dead by then, and it is scrubbed: nothing passes from candidate to candidate.
+    Who had one before is dead by then, and whoever takes it scrubs it: nothing passes from candidate to candidate.
     """
 
     def __init__(self, make: Callable[[int], A]) -> None:
@@ -130,7 +139,6 @@ class ArenaStore(Generic[A]):
             return self._made(wanted)
         arena = free.pop()
         self._kept -= arena.size
-        arena.scrub()
         return arena
 
     def _made(self, size: int) -> A:
@@ -144,6 +152,7 @@ class ArenaStore(Generic[A]):
 
     def give(self, arena: A) -> None:
         """Nobody uses it any more."""
+        arena.used = True
         if arena.size > LARGEST_KEPT or self._kept + arena.size > KEPT_BYTES:
             arena.close()
             return
@@ -169,6 +178,10 @@ class Borrowed:
 
     def export(self) -> tuple[dict[str, Any], list[int]]:
         return self._arena.export()
+
+    def scrub(self) -> None:
+        """See Arena."""
+        self._arena.scrub()
 
     def close(self, reuse: bool = True) -> None:
         self.tensor = torch.empty(0, dtype=torch.uint8)

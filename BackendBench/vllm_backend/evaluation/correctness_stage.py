@@ -143,7 +143,6 @@ class CorrectnessStage:
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
         await session.request("load", limit, code=code, function=operation.function)
-        await session.attach(one.buffers, limit)
 
     async def _step(
         self,
@@ -166,6 +165,8 @@ class CorrectnessStage:
             waited = time.monotonic() - waited
             left.deadline += waited
             one.trial.book(one.prefix + "wait", waited)
+            if passed == 0:
+                await self._map(one)
             for chunk in chunks:
                 trials = min(chunk.trials, CONFIRMED_CHUNKS) if one.prefix else chunk.trials
                 for _ in range(trials):
@@ -174,6 +175,12 @@ class CorrectnessStage:
                     passed += len(chunk.cases)
             if enduring and one.prepared.plan.endurance is not None:
                 await self._endure(one, one.prepared.plan.endurance, left)
+
+    async def _map(self, one: Examination) -> None:
+        """Give the candidate its memory: scrubbing and mapping it would disturb a timing."""
+        one.session.stage = "mapping its memory"
+        await self._aside(one.buffers.scrub)
+        await one.session.attach(one.buffers, self._settings.timing_seconds)
 
     async def _drawn(self, operation: Operation, chunk: Chunk) -> Chunk:
         """The chunk with its tensors: those of a huge case are made now, under a secret seed."""

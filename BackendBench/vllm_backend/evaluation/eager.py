@@ -34,6 +34,7 @@ async def attached(
     session.stage = "mapping its memory"
     buffers = Buffers(*room, device, shared)
     try:
+        buffers.scrub()
         await session.attach(buffers, limit)
     except BaseException:
         session.kill()

@@ -118,7 +118,7 @@ class Lane:
             watch=watch, forbidden=self.forbidden, untuned=untuned,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
-        times = _times(reply, len(indices), bench.workload.name)
+        times = claims(reply, len(indices), bench.workload.name)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept
@@ -154,7 +154,7 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _times(reply: dict[str, Any], count: int, workload: str) -> list[float]:
+def claims(reply: dict[str, Any], count: int, workload: str) -> list[float]:
     """The claims, microseconds. Raises CandidateFailed for what no clock says."""
     times = reply.get("times_us")
     if (

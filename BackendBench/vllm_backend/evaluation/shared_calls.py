@@ -81,6 +81,11 @@ class Buffers:
             self.inputs.close()
             raise
 
+    def scrub(self) -> None:
+        """See ``Arena.scrub``."""
+        self.inputs.scrub()
+        self.outputs.scrub()
+
     def export(self) -> tuple[dict[str, Any], list[int]]:
         """For the ``attach`` request."""
         (first, a), (second, b) = self.inputs.export(), self.outputs.export()
