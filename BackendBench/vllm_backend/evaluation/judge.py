@@ -292,8 +292,10 @@ class Judge:
                 same = await repeatable(lane, prepared.benches[0], self._rng)
                 trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
             trial.conditions.update(await read)
+            lane.session.kill()
             await self._eager.release()
         except CandidateFailed:
+            lane.session.kill()
             await self._eager.release()
             raise
         except BaseException:

@@ -5,7 +5,7 @@
   same inputs. What is fast but wrong here is rejected, whatever it answered before.
 - First calls have been made before (rehearsal.py). Two blocks that are not timed are watched again, one at a secret
   place among the pairs and one after the last: who lets torch compute only what looks like a benchmark is seen there.
-  Of a kernel that tunes itself the last is compared strictly, since it has chosen only now what it runs.
+  The last is compared strictly: a kernel that tunes itself has chosen only now what it runs.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class TimingStage:
         try:
             record = await self._record(bench, rehearsed, fixed_pairs)
         finally:
+            self._candidate.limit = self._limit
             self._eager.wake()  # it serves the next candidate as well
         reason = tampered(record.eager, record.candidate)
         if reason:
@@ -96,14 +97,16 @@ class TimingStage:
             if watched == len(record.pairs):
                 await self._watch(bench, count)
                 watched = 0
-        await self._watch(bench, count, strictly=rehearsed.tunes)
+        # Of gigabytes only where it is needed: eager's answer to them is asked for anew.
+        await self._watch(bench, count, strictly=bench.calls > 1 or rehearsed.tunes)
         return record
 
     async def _watch(self, bench: Bench, count: int, strictly: bool = False) -> None:
         """A block that is not timed. ``strictly``: its first call is compared as a first call is."""
-        sets = bench.fresh(self._rng)[:count]
         if strictly:
-            sets[0] = bench.first()
+            sets = [bench.first(), *(bench.fresh(self._rng)[1:count] if count > 1 else [])]
+        else:
+            sets = bench.fresh(self._rng)[:count]
         keep = self._candidate.whole(bench.layout.items[0]) if strictly else _nothing
         run = await self._called(self._candidate, bench, sets, keep, watch=True)
         failure = bench.failure(self._operation, run.kept) if strictly else None
@@ -113,8 +116,9 @@ class TimingStage:
     async def _called(
         self, lane: Lane, bench: Bench, sets: list[list[torch.Tensor]], keep: Keep, watch: bool = False
     ) -> Run:
-        """A block, for as long as is left."""
-        lane.limit = max(0.1, min(self._limit, self._end - time.monotonic()))
+        """A block; a candidate's for as long as is left."""
+        if lane is self._candidate:
+            lane.limit = max(0.1, min(self._limit, self._end - time.monotonic()))
         return await lane.run(bench, sets, list(range(len(sets))), keep, watch=watch)
 
     async def _begin(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> int:

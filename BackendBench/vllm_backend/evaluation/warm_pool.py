@@ -133,7 +133,7 @@ class WarmPool:
                 if self._fault is not None:
                     raise self._fault
                 self._top_up()
-                session = await asyncio.wait_for(self._spares.get(), SETUP_SECONDS)
+                session = await asyncio.wait_for(self._spares.get(), PATIENCE_SECONDS + SETUP_SECONDS)
                 if session.pid:
                     return session
         except asyncio.TimeoutError:
