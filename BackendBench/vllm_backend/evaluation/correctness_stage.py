@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
@@ -63,16 +63,11 @@ class Floor:
     async def compiling(self, trial: Trial, prefix: str) -> AsyncIterator[Taken | None]:
         """A core to compile on, or more. On a CPU compiling disturbs a timing like any other work; beside a GPU it does
         not."""
-        asked = time.monotonic()
-        async with AsyncExitStack() as held:
-            taken = None
-            if self.target == "cuda":
-                taken = await held.enter_async_context(self.compilers.taken())
-            else:
-                await held.enter_async_context(self.lock.shared())
-            trial.book(prefix + "wait", time.monotonic() - asked)
-            async with trial.stage(prefix + "compile"):
-                yield taken
+        place: AbstractAsyncContextManager[Taken | None] = (
+            self.compilers.taken() if self.target == "cuda" else self.lock.shared()
+        )
+        async with trial.waiting(prefix, place) as taken, trial.stage(prefix + "compile"):
+            yield taken
 
 
 @dataclass

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -16,6 +17,9 @@ from ..state.error_type import ErrorType
 
 MESSAGE_CHARACTERS = 1500
 """Kept of a message in a verdict: enough for a compiler's complaint, little enough for a prompt."""
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS)
+"""What a process could not be made for and may be later, when others have ended."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import asyncio
 import logging
 import random
 import secrets
-import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -232,15 +231,15 @@ class Judge:
         lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         try:
-            async with self._waiting(trial, prefix, self._timing_places):
+            async with trial.waiting(prefix, self._timing_places):
                 async with (
-                    self._waiting(trial, prefix, self._lock.shared_by(session)),
+                    trial.waiting(prefix, self._lock.shared_by(session)),
                     trial.stage(prefix + "rehearsal"),
                 ):
                     rehearsed = await self._rehearse(lane, prepared)
                 async with (
-                    self._waiting(trial, prefix, self._lock.exclusive()),
-                    self._waiting(trial, prefix, self._gate.exclusive()),
+                    trial.waiting(prefix, self._lock.exclusive()),
+                    trial.waiting(prefix, self._gate.exclusive()),
                     trial.stage(prefix + "timing"),
                 ):
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
@@ -249,16 +248,6 @@ class Judge:
             gone = await session.gone()
             if lane.buffers is not attached:
                 lane.buffers.close(reuse=gone)
-
-    @asynccontextmanager
-    async def _waiting(
-        self, trial: Trial, prefix: str, entered: AbstractAsyncContextManager[object]
-    ) -> AsyncIterator[None]:
-        """Book the time until ``entered`` lets us in."""
-        asked = time.monotonic()
-        async with entered:
-            trial.book(prefix + "wait", time.monotonic() - asked)
-            yield
 
     def _timed(self, prepared: Prepared) -> list[Bench]:
         return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
@@ -284,26 +273,25 @@ class Judge:
         # NVML waits for the driver, which makes contexts for others meanwhile.
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:
-            eager = await self._eager.lane(prepared.operation, prepared.bench_room)
-            stage = TimingStage(eager, lane, prepared.operation, self._rng, self.settings.timing_seconds)
-            await self._measure(stage, prepared, rehearsed, trial, fixed)
-            leftovers.refuse_processes(lane.session.pid)
-            if fixed:
-                same = await repeatable(lane, prepared.benches[0], self._rng)
-                trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
-            trial.conditions.update(await read)
-            lane.session.kill()
-            await self._eager.release()
+            try:
+                eager = await self._eager.lane(prepared.operation, prepared.bench_room)
+                stage = TimingStage(eager, lane, prepared.operation, self._rng, self.settings.timing_seconds)
+                await self._measure(stage, prepared, rehearsed, trial, fixed)
+                leftovers.refuse_processes(lane.session.pid)
+                if fixed:
+                    same = await repeatable(lane, prepared.benches[0], self._rng)
+                    trial.conditions["bitwise_repeatable"] = "yes" if same else "no"
+                trial.conditions.update(await read)
+            finally:  # before eager's memory is changed, for which there may be no room beside the candidate's
+                lane.session.kill()
+                self._lock.leave_until(lane.session.gone())
         except CandidateFailed:
-            lane.session.kill()
             await self._eager.release()
             raise
         except BaseException:
             await self._eager.drop()
             raise
-        finally:
-            lane.session.kill()
-            self._lock.leave_until(lane.session.gone())
+        await self._eager.release()
 
     async def _measure(
         self,

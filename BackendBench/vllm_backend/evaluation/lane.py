@@ -32,6 +32,11 @@ Keep = Callable[[torch.Tensor], list[torch.Tensor]]
 copies."""
 
 
+def nothing(memory: torch.Tensor) -> list[torch.Tensor]:
+    """To keep nothing of a block."""
+    return []
+
+
 @dataclass
 class _Exchange:
     """One reply with what was kept of the outputs at its time and what it took, microseconds; a GPU's work counts as
@@ -97,7 +102,7 @@ class Lane:
         bench: Bench,
         sets: list[list[torch.Tensor]],
         indices: list[int],
-        keep: Keep = lambda memory: [],
+        keep: Keep = nothing,
         stage: str = "timing",
         watch: bool = False,
         untuned: int | None = None,

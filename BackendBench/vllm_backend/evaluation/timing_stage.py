@@ -22,7 +22,7 @@ from . import interval, outputs, spot_check
 from .bench import Bench
 from .clock_check import TimedBlock, believed, tampered
 from .failure import CandidateFailed, Failure
-from .lane import Keep, Lane, Run
+from .lane import Keep, Lane, Run, nothing
 from .rehearsal import Rehearsed, needed_calls
 from .shared_calls import read
 
@@ -107,7 +107,7 @@ class TimingStage:
             sets = [bench.first(), *(bench.fresh(self._rng)[1:count] if count > 1 else [])]
         else:
             sets = bench.fresh(self._rng)[:count]
-        keep = self._candidate.whole(bench.layout.items[0]) if strictly else _nothing
+        keep = self._candidate.whole(bench.layout.items[0]) if strictly else nothing
         run = await self._called(self._candidate, bench, sets, keep, watch=True)
         failure = bench.failure(self._operation, run.kept) if strictly else None
         if failure is not None:
@@ -131,7 +131,7 @@ class TimingStage:
             eager, candidate = await self._pair(bench, rehearsed.calls, 0)
             return _needed(candidate, eager, bench.calls)
         if not warm:
-            await self._called(self._eager, bench, bench.fresh(self._rng), _nothing)
+            await self._called(self._eager, bench, bench.fresh(self._rng), nothing)
         return rehearsed.calls
 
     @staticmethod
@@ -189,10 +189,6 @@ class TimingStage:
             text = "an input was changed during timing"
             failure = Failure(ErrorType.INPUT_MODIFIED, text, bench.workload.name)
         raise CandidateFailed(failure)
-
-
-def _nothing(_: torch.Tensor) -> list[torch.Tensor]:
-    return []
 
 
 def long_enough(candidate: TimedBlock, eager: TimedBlock, calls: int) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 
@@ -18,6 +19,8 @@ from .failure import CandidateFailed, Failure
 from .reference_pool import Prepared
 from .session import Session
 from .shared_calls import Buffers
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Trial:
             yield
         finally:
             self.book(name, time.monotonic() - started)
+
+    @asynccontextmanager
+    async def waiting(self, prefix: str, entered: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+        """Enter a context and book the time until it lets us in; ``prefix``: of the stage's name."""
+        asked = time.monotonic()
+        async with entered as given:
+            self.book(prefix + "wait", time.monotonic() - asked)
+            yield given
 
     def book(self, name: str, seconds: float) -> None:
         """Add to the time of a stage."""

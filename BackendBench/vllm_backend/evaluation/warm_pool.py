@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import secrets
@@ -21,7 +20,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import conditions, cores, gpu_devices, launcher_stubs, wire
-from .failure import CandidateFailed, InfrastructureFault
+from .failure import PASSING, CandidateFailed, InfrastructureFault
 from .outbox import Outbox
 from .sandbox import SandboxSpec, probe
 from .session import Session
@@ -37,7 +36,6 @@ RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 240.0
 """How long processes may fail to be made before nothing is judged any more: a candidate may fill the GPU, or take what
 else there is, until its own limit ends it, two minutes for compiling."""
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS)
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "TRITON_LIBCUDA_PATH", "LANG")
 """The only variables that reach a candidate: where compilers and drivers are. No secret has these names."""
 

@@ -23,15 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from . import wire
+from .failure import PASSING
 from .launcher_maker import LauncherMaker
 from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
 
 MOST_OPEN_FILES = 1 << 16
 """Of this process, where the machine allows it; a candidate gets fewer (sandbox/limits.py)."""
-
-
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-"""What a process could not be made for and may be later, when others have ended."""
 
 
 def preload(target: str) -> None:
