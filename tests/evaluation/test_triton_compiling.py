@@ -91,7 +91,7 @@ def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload
     made = bench.prepare(operation, workload, device, 1, 1000.0)
     near = Near(lambda x: seen.append(tuple(x.shape)))
     floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
-    stage = CorrectnessStage(settings, device, floor, lambda _: None, random.Random(0))
+    stage = CorrectnessStage(settings, device, floor, random.Random(0))
     one = SimpleNamespace(session=near, trial=Trial(), prefix="")
     left = _Left(0.0, 60.0)
     asyncio.run(stage._compile(one, plan.chunks, [made], left))

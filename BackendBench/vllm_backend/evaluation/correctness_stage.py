@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -20,7 +20,7 @@ import torch
 from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from ..state.task import Target
-from . import case_plan, launcher_stubs, leftovers, outputs
+from . import case_plan, leftovers, outputs
 from .bench import Bench
 from .case_plan import Chunk
 from .compiler_places import CompilerPlaces, Taken
@@ -80,8 +80,6 @@ class _Left:
     """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
     compiled: bool = True
     """Whether nothing is left to compile when the cases run."""
-    launchers: list[launcher_stubs.Signature] = field(default_factory=list)
-    """That it had to make itself; others hear of them when its cases have passed."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +100,12 @@ def _turns(chunk: Chunk, left: _Left) -> range:
 
 
 class CorrectnessStage:
-    """See the module's docstring. One for all candidates of a judge.
-
-    ``want_launchers`` is told which of Triton's launchers a candidate had to make itself.
-    """
+    """See the module's docstring. One for all candidates of a judge."""
 
     def __init__(
-        self, settings: JudgeSettings, device: torch.device, floor: Floor,
-        want_launchers: Callable[[Sequence[launcher_stubs.Signature]], None], rng: random.Random,
-    ) -> None:  # fmt: skip
+        self, settings: JudgeSettings, device: torch.device, floor: Floor, rng: random.Random
+    ) -> None:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
-        self._want_launchers = want_launchers
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
@@ -131,7 +124,6 @@ class CorrectnessStage:
         await self._step(one, first, [], left, 0, enduring=False)
         passed = sum(len(c.cases) * c.trials for c in first)
         await self._step(one, others, benches, left, passed, enduring=not one.prefix)
-        self._want_launchers(left.launchers[: launcher_stubs.MOST_TOLD])
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -216,7 +208,7 @@ class CorrectnessStage:
         for at_a_time in sorted({threads, 1}, reverse=True):
             limit = max(0.1, left.compiling - (time.monotonic() - started))
             try:
-                reply = await session.request(
+                await session.request(
                     "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
                     turns=[call.turn for call in calls],
                 )  # fmt: skip
@@ -224,7 +216,6 @@ class CorrectnessStage:
                 if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
                     raise
                 continue
-            left.launchers += launcher_stubs.told(reply.get("launchers"))
             break
         else:
             left.compiled = False

@@ -95,9 +95,7 @@ class Judge:
         self._pool = WarmPool(settings, self.threads, spares)
         self._references = ReferencePool(self.device, settings.seed)
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
-        self._correctness = CorrectnessStage(
-            settings, self.device, floor, self._pool.want_launchers, self._rng
-        )
+        self._correctness = CorrectnessStage(settings, self.device, floor, self._rng)
         self._lost = False
         self._eager = EagerSide(self._pool, self.device, settings.timing_seconds)
 

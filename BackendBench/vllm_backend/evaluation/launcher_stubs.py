@@ -1,52 +1,42 @@
-"""Triton's C stubs, shared: the driver's and one launcher for each kind of argument list.
+"""Triton's C stubs, shared: the driver's, and one launcher for all kernels.
 
-- Triton up to 3.6 has the C compiler make a launcher for every argument list, 0.15-0.4 s each, and one stub of the
-  driver (later versions only that): for most kernels more than all other compiling. A candidate finds in the memory
-  that it was forked with what others needed before.
-- Which argument lists are needed, candidates tell. Their word is data, names of types, and is checked: the C text is
-  Triton's own, made of these names and compiled by the warm server. Nothing that a candidate made is shared.
+- Triton up to 3.6 has the C compiler make a launcher for every list of argument types, 0.15-0.4 s each, and one stub of
+  the driver (later versions only that): for most kernels more than all other compiling. A candidate finds both in the
+  memory that it was forked with.
+- The launcher for all kernels is ours (kernel_launcher.c). It stands in for those of one version, whose calls it
+  understands; what it cannot pass (tensor descriptors, tuples), the candidate has compiled as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-Signature = tuple[str, ...]
-
-POINTER = "*fp32"
-"""Stands for all pointers: a launcher does not tell them apart."""
-SCALARS = {
-    "constexpr", "i1", "i8", "i16", "i32", "i64", "u1", "u8", "u16", "u32", "u64",
-    "fp16", "bf16", "fp32", "f32", "fp64",
+UNDERSTOOD = "iiiKKppOOOOOO"
+"""What a launcher of Triton 3.6 is called with before the kernel's arguments, as a format of PyArg_ParseTuple."""
+KINDS = {
+    "constexpr": "-", "i1": "b", "i8": "b", "i16": "h", "i32": "i", "i64": "L", "u1": "B", "u8": "B", "u16": "H",
+    "u32": "I", "u64": "K", "fp16": "e", "bf16": "y", "fp32": "f", "f32": "f", "fp64": "d",
 }  # fmt: skip
-MOST_ARGUMENTS = 48
-MOST_TOLD = 8
-"""Signatures of one reply; a kernel has two or three."""
-COMMON: tuple[Signature, ...] = (
-    (POINTER, POINTER, "i32", "constexpr"),
-    (POINTER, POINTER, "constexpr", "constexpr"),
-    (POINTER, POINTER, POINTER, "i32", "constexpr"),
-    (POINTER, POINTER, POINTER, "constexpr", "constexpr"),
-    (POINTER, POINTER, "i32", "i32", "constexpr"),
-)
-"""Elementwise kernels of one and two inputs, for many elements and for one (a 1 is compiled in); rows."""
+"""How an argument is passed, by the name that Triton has for its type. See kernel_launcher.c."""
+POINTER = "P"
+MOST_ARGUMENTS = 128
+"""As in kernel_launcher.c."""
+NAME = "kernel_launcher"
+MARK = "kernel_launcher:"
+"""Begins what is no C text, but the kinds of arguments that a launcher is wanted for."""
 
 
-def told(raw: object) -> list[Signature]:
-    """The well-formed signatures of a candidate's reply, pointers made alike; whatever else it says is left out."""
-    if not isinstance(raw, list):
-        return []
-    found = []
-    for one in raw[:MOST_TOLD]:
-        if not isinstance(one, list) or not 0 < len(one) <= MOST_ARGUMENTS:
-            continue
-        if not all(isinstance(name, str) for name in one):
-            continue
-        alike = tuple(POINTER if name.startswith("*") else name for name in one)
-        if all(name == POINTER or name in SCALARS for name in alike):
-            found.append(alike)
-    return found
+def kinds(types: Mapping[Any, Any]) -> str | None:
+    """A character for each argument of a kernel; None: it has some that our launcher cannot pass."""
+    names = list(types.values())
+    if len(names) > MOST_ARGUMENTS or not all(isinstance(name, str) for name in names):
+        return None
+    found = [POINTER if name.startswith("*") else KINDS.get(name) for name in names]
+    return None if None in found else "".join(kind for kind in found if kind)
 
 
 class Stubs:
@@ -60,60 +50,41 @@ class Stubs:
         self._compile = driver.compile_module_from_src
         self._make = getattr(driver, "make_launcher", None)
         self._modules: dict[tuple[str, str], Any] = {}
-        self._signatures: dict[str, Signature] = {}
-        self._missed: list[Signature] = []
+        self._launcher: Any = None
         driver.compile_module_from_src = self._module
-        if self._make is not None:
-            driver.make_launcher = self._launcher
 
-    def missed(self) -> list[Signature]:
-        """Argument lists whose launcher had to be compiled since the last call."""
-        found, self._missed = self._missed, []
-        return found
-
-    def build(self, signature: Sequence[str]) -> None:
-        """Compile, or find in Triton's cache, the launcher of a signature, and keep it. Nothing where this Triton makes
-        none."""
-        if self._make is None:
+    def build(self) -> None:
+        """Compile the launcher, if this Triton is one that it can stand in for, and use it from now on."""
+        if self._make is None or getattr(self._driver, "_BASE_ARGS_FORMAT", "") != UNDERSTOOD:
             return
-        text = self._launcher({}, dict(enumerate(signature)), None)
-        self._module(
-            src=text, name="__triton_launcher", library_dirs=self._driver.library_dirs(),
-            include_dirs=self._driver.include_dirs, libraries=self._driver.libraries,
+        self._launcher = self._compile(
+            src=Path(__file__).with_name(f"{NAME}.c").read_text(encoding="utf-8"), name=NAME,
+            library_dirs=self._driver.library_dirs(), include_dirs=self._driver.include_dirs,
+            libraries=self._driver.libraries,
         )  # fmt: skip
-        self._missed.clear()
+        self._driver.make_launcher = self._text
 
-    def _launcher(self, constants: Any, signature: Any, *more: Any) -> str:
+    def _text(self, constants: Any, types: Any, *more: Any) -> str:
         assert self._make is not None
-        text: str = self._make(constants, signature, *more)
-        names = tuple(signature.values())
-        if all(isinstance(name, str) and not name.startswith("tensordesc") for name in names):
-            self._signatures[text] = names
+        found = kinds(types)
+        if found is not None:
+            return MARK + found
+        text: str = self._make(constants, types, *more)
         return text
 
     def _module(self, src: str, name: str, **more: Any) -> Any:
+        if src.startswith(MARK):
+            return SimpleNamespace(launch=partial(self._launcher.launch, src.removeprefix(MARK)))
         found = self._modules.get((name, src))
         if found is None:
             found = self._modules[name, src] = self._compile(src=src, name=name, **more)
-            if src in self._signatures:
-                self._missed.append(self._signatures[src])
         return found
 
 
-installed: Stubs | None = None
-"""Of this process."""
-
-
 def install() -> Stubs:
-    """Share stubs from now on. Needs Triton."""
-    global installed
-    if installed is None:
-        from triton.backends.nvidia import driver
+    """Share stubs from now on. Needs Triton, and what it builds the driver's stub with."""
+    from triton.backends.nvidia import driver
 
-        installed = Stubs(driver)
-    return installed
-
-
-def missed() -> list[Signature]:
-    """See Stubs.missed; nothing where nothing is shared."""
-    return installed.missed() if installed is not None else []
+    stubs = Stubs(driver)
+    stubs.build()
+    return stubs

@@ -2,8 +2,8 @@
 shared driver stub.
 
 - Compiling is work for a core, launching is work for the GPU; a candidate compiles while another one is timed.
-- ``launches_suppressed`` turns every launch into ``warmup``, on several threads, and builds the launcher too, a C
-  compilation of its own where nobody needed its like before (launcher_stubs.py).
+- ``launches_suppressed`` turns every launch into ``warmup``, on several threads, and makes its launcher
+  (launcher_stubs.py).
 - The correctness cases do without tuning: there the configurations take turns (``tuning_suspended``), so that every one
   is checked. A timing tunes for real, but not for long (``tune_briefly``).
 """

@@ -16,10 +16,9 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from . import conditions, cores, gpu_devices, launcher_stubs, wire
+from . import conditions, cores, gpu_devices, wire
 from .failure import PASSING, CandidateFailed, InfrastructureFault
 from .outbox import Outbox
 from .sandbox import SandboxSpec, probe
@@ -44,8 +43,6 @@ CONNECTIONS = "1"
 """Queues that a context has in hardware, on both sides of a timing; usual are 8. Contexts are made and ended under one
 lock of the driver, and each queue adds to that (benchmarks/contexts.py). Kernels that one process launches on several
 streams may then wait for each other."""
-MOST_LAUNCHERS = 256
-"""Each takes 50 kB of every candidate's memory and 0.4 s of one core once; kernels of one farm need a few dozen."""
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
@@ -84,8 +81,6 @@ class WarmPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._fault: InfrastructureFault | None = None
         self._closing = False
-        self._launchers: set[launcher_stubs.Signature] = set()
-        """That have been asked for."""
         self.context_seconds: list[float] = []
         """How long each set-up took."""
 
@@ -111,17 +106,7 @@ class WarmPool:
         except (asyncio.TimeoutError, wire.WireError) as error:
             raise InfrastructureFault(f"the warm server did not start: {error or 'timeout'}") from None
         self._spawn_task(self._listen())
-        if self._settings.target == "cuda":
-            self.want_launchers(launcher_stubs.COMMON)
         self._top_up()
-
-    def want_launchers(self, signatures: Sequence[launcher_stubs.Signature]) -> None:
-        """Have the launchers made that nobody asked for yet; candidates forked later have them."""
-        for signature in signatures:
-            if signature in self._launchers or len(self._launchers) >= MOST_LAUNCHERS:
-                continue
-            self._launchers.add(signature)
-            self._outbox.post({"do": "launcher", "signature": list(signature)})
 
     async def session(self) -> Session:
         """A fresh process, set up, for one candidate. Raises InfrastructureFault."""

@@ -4,7 +4,6 @@
 - It is single-threaded and runs no candidate code itself.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
   and ``exited`` with the wait status. It ends when the judge hangs up, and kills every child then.
-- ``launcher`` has it make one of Triton's launchers for the candidates to come (launcher_maker.py).
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from typing import Any
 
 from . import wire
 from .failure import PASSING
-from .launcher_maker import LauncherMaker
 from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
 
 MOST_OPEN_FILES = 1 << 16
@@ -81,7 +79,6 @@ class WarmServer:
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
         self._tokens: dict[int, str] = {}
-        self._launchers = LauncherMaker()
 
     def serve(self) -> None:
         """Until the judge hangs up."""
@@ -90,25 +87,16 @@ class WarmServer:
                 for descriptor, _ in self._poll.poll():
                     if descriptor == self._control.fileno():
                         self._handle(*wire.receive(self._control))
-                    elif descriptor == self._launchers.pidfd:
-                        self._poll.unregister(descriptor)
-                        self._launchers.finish()
                     else:
                         self._reap(self._tokens[descriptor])
-                if self._launchers.begin():
-                    self._poll.register(self._launchers.pidfd, select.POLLIN)
         except wire.WireClosed:
             pass
         finally:
             for child in self._children.values():
                 kill_tree(child)
-            self._launchers.close()
 
     def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
-        if request["do"] == "launcher":
-            if "namespaces" in self._spec.layers:
-                self._launchers.want(request["signature"])
-        elif request["do"] == "spawn":
+        if request["do"] == "spawn":
             self._spawn(request["token"], descriptors)
         elif request["do"] == "kill" and request["token"] in self._children:
             kill_tree(self._children[request["token"]])
@@ -142,8 +130,6 @@ class WarmServer:
         self._control.close()
         for child in self._children.values():
             os.close(child.pidfd)
-        if self._launchers.pidfd >= 0:
-            os.close(self._launchers.pidfd)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         output = os.memfd_create("output")  # counted as its memory, never read, and its length is a symptom
