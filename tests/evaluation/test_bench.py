@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from BackendBench.vllm_backend.evaluation import bench
+from BackendBench.vllm_backend.evaluation import bench, calls
 from BackendBench.vllm_backend.evaluation.bench import (
     BLOCK_BYTES,
     BLOCK_US,
@@ -15,6 +15,7 @@ from BackendBench.vllm_backend.evaluation.bench import (
     MOST_CALLS,
     block_size,
 )
+from BackendBench.vllm_backend.evaluation.shared_calls import BlockInputs, Buffers
 from BackendBench.vllm_backend.operations.operation import Call, Operation, Workload
 
 
@@ -46,14 +47,43 @@ def test_every_block_has_new_inputs_for_every_call():
     operation = Operation("relu", "", "(x)", torch.relu, lambda device, seed: [], lambda device: [work])
     ready = bench.prepare(operation, work, torch.device("cpu"), 1, BLOCK_US["cpu"] / 4)
     assert ready is not None and ready.calls == 4
-    bases = [sorted(base[0].tolist()) for base in ready.bases]
+    bases = [sorted(base.inputs[0].tolist()) for base in ready.bases]
     assert bases[0] != bases[1]
     rng = random.Random(1)
-    blocks = [ready.fresh(rng) for _ in range(3)]
-    seen = {tuple(tensors[0].tolist()) for block in blocks for tensors in block}
-    assert len(seen) == 12
+    blocks = [written(ready, ready.fresh(rng, 4)) for _ in range(3)]
+    assert len({tuple(values) for block in blocks for values in block}) == 12
     for block in blocks:
-        assert [sorted(tensors[0].tolist()) for tensors in block] == [bases[slot % 2] for slot in range(4)]
+        assert [sorted(values) for values in block] == [bases[call % 2] for call in range(4)]
+
+
+def test_the_last_block_has_a_secret_call_that_was_never_sent_and_whose_answer_is_known():
+    work = Workload(
+        "w", "nowhere", lambda device, generator: Call((torch.randn(9, generator=generator),)), 72
+    )
+    operation = Operation("relu", "", "(x)", torch.relu, lambda device, seed: [], lambda device: [work])
+    ready = bench.prepare(operation, work, torch.device("cpu"), 1, BLOCK_US["cpu"] / 8)
+    assert ready is not None and ready.calls == 8
+    rng, chosen = random.Random(1), set()
+    first = ready.first()
+    assert written(ready, first.inputs) == [ready.bases[0].inputs[0].tolist()]
+    for _ in range(40):
+        block = ready.last(rng, 8)
+        chosen.add(block.call)
+        values = written(ready, block.inputs)[block.call]
+        assert values == ready.bases[1].inputs[0].tolist()
+        assert ready.failure(operation, block, [torch.relu(torch.tensor(values))]) is None
+        assert ready.failure(operation, first, [torch.relu(torch.tensor(values))]) is not None
+    assert chosen == {1, 3, 5, 7}
+    assert ready.last(rng, 1).call == 0
+
+
+def written(ready: bench.Bench, inputs: BlockInputs) -> list[list[float]]:
+    """The first input of every call as it arrives in an arena."""
+    buffers = Buffers(ready.layout.input_bytes, ready.layout.output_bytes, torch.device("cpu"))
+    inputs.write(buffers, inputs.count)
+    places = [item.inputs[0] for item in ready.layout.items[: inputs.count]]
+    assert all(bool(same) for call in range(inputs.count) for same in inputs.unchanged(buffers, call))
+    return [calls.view(buffers.inputs.tensor, place).tolist() for place in places]
 
 
 def test_a_workload_whose_outputs_are_no_tensors_is_not_timed():

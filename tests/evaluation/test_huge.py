@@ -114,12 +114,13 @@ def test_every_trial_has_values_of_its_own_and_nothing_is_kept() -> None:
     (work,) = problem.make_workloads(CPU)
     bench = huge_bench.prepare(problem, work, CPU, 1, 1.0)
     assert bench is not None and bench.calls == 1
-    one, two = bench.fresh(random.Random(1)), bench.fresh(random.Random(2))
-    assert not torch.equal(one[0][0], two[0][0])
-    produced = problem.reference(*bench.first())
-    assert bench.failure(problem, [produced]) is None
-    bench.first()
-    found = bench.failure(problem, [produced])  # the answer to other inputs
+    one, two = bench.fresh(random.Random(1), 1), bench.fresh(random.Random(2), 1)
+    assert not torch.equal(one.tensors[0][0], two.tensors[0][0])
+    first = bench.first()
+    produced = problem.reference(*first.inputs.tensors[0])
+    assert bench.failure(problem, first, [produced]) is None
+    last = bench.last(random.Random(3), 1)
+    found = bench.failure(problem, last, [produced])  # the answer to other inputs
     assert found is not None and found.error_type is ErrorType.WRONG_VALUES
 
 

@@ -7,11 +7,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from BackendBench.vllm_backend.evaluation import arena, shared_calls
-from BackendBench.vllm_backend.evaluation.shared_calls import bits, rolled
+from BackendBench.vllm_backend.evaluation import arena, calls, shared_calls
+from BackendBench.vllm_backend.evaluation.shared_calls import bits, blank_inputs, write_rolled
 from BackendBench.vllm_backend.operations.operation import Call
 
 CPU = torch.device("cpu")
+
+
+def rolled(tensors: list[torch.Tensor], shifts: list[int]) -> list[torch.Tensor]:
+    """As the tensors arrive in an arena."""
+    layout = shared_calls.lay_out([(Call(tuple(tensors)), [])])
+    (item,), memory = layout.items, blank_inputs(layout, 1, CPU)
+    write_rolled(memory, item, tensors, shifts)
+    return [calls.view(memory, place) for place in item.inputs]
 
 
 @settings(deadline=None)
@@ -37,6 +45,21 @@ def test_rolling_rolls_only_what_the_tensor_touches():
     storage = torch.arange(100.0)
     (fresh,) = rolled([storage[10:20]], [1])
     assert fresh.tolist() == [19.0, *map(float, range(10, 19))]
+
+
+def test_between_inputs_lies_nothing_that_the_judge_ever_knew():
+    tensors = [torch.arange(3, dtype=torch.int8), torch.arange(20.0)[5:9], torch.empty(0), torch.ones(7)]
+    layout = shared_calls.lay_out([(Call(tuple(tensors)), []), (Call(tuple(tensors)), [])])
+    for count in (1, 2):
+        for _ in range(8):
+            torch.full((4096,), 7, dtype=torch.uint8)  # what the allocator hands out next
+        memory = blank_inputs(layout, count, CPU)
+        for item in layout.items[:count]:
+            shared_calls.write(memory, item, tensors)
+        for item in layout.items[:count]:
+            for place, tensor in zip(item.inputs, tensors, strict=True):
+                memory[place.start : place.start + tensor.numel() * tensor.element_size()] = 0
+        assert not memory.any()
 
 
 def test_every_tensor_has_its_own_shift_and_nothing_can_be_rolled():

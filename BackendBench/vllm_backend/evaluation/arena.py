@@ -65,7 +65,7 @@ class CpuArena:
     """A sealed memfd mapped into this process."""
 
     def __init__(self, size: int) -> None:
-        self.size = max(size, mmap.PAGESIZE)
+        self.size = max(1, -(-size // mmap.PAGESIZE)) * mmap.PAGESIZE
         self._descriptor = os.memfd_create("arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self._descriptor, self.size)
         fcntl.fcntl(

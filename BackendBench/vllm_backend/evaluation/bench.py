@@ -18,6 +18,7 @@ from ..operations.operation import Call, Operation, Workload
 from . import calls, shared_calls
 from .failure import Failure
 from .outputs import compare
+from .shared_calls import BlockInputs, blank_inputs, write_rolled
 
 if TYPE_CHECKING:
     from ..operations.reference64 import Reference
@@ -30,7 +31,7 @@ LEAST_CALLS = 2
 BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 512 << 20}
 """Inputs and outputs of one block; every call of a block has its own."""
 BASES = 2
-"""Independent sets of inputs per workload; slots are rotations of them."""
+"""Independent sets of inputs per workload; the calls of a block have rotations of them, by turns."""
 FLUSH_BYTES = 256 << 20
 """Read before every timed call on a GPU: over four times the largest L2 (60 MB on an H200), and long enough
 (60 us and more) for a launch from Python to hide behind it."""
@@ -40,47 +41,76 @@ STRICTLY_COMPARED = 1 << 20
 fill the GPU. Which ones is secret; every block has a whole call compared less strictly as well."""
 
 
+@dataclass(frozen=True)
+class Base:
+    """Pristine inputs and the answers to them."""
+
+    inputs: list[torch.Tensor]
+    """On the judge's device, in packing order."""
+    expected: list[torch.Tensor]
+    """Eager's outputs, at the picked elements."""
+    precise: Reference
+    """The float64 reference, likewise."""
+
+
+@dataclass(frozen=True)
+class StrictBlock:
+    """Inputs of a block of which one call is compared strictly."""
+
+    inputs: BlockInputs
+    call: int
+
+
 @dataclass
 class Bench:
     """A workload ready to be timed."""
 
     workload: Workload
-    bases: list[list[torch.Tensor]]
-    """Pristine inputs on the judge's device, in packing order."""
-    expected: list[torch.Tensor]
-    """Eager's outputs for ``bases[0]``, as ``sampled`` picks them."""
-    precise: Reference
-    """The float64 reference for ``bases[0]``, picked likewise."""
+    bases: list[Base]
     picked: list[torch.Tensor | None]
     """Per output the secret elements that are compared strictly; None for all."""
     layout: shared_calls.Layout
     eager_us: float
     """A first estimate, which sizes the block; never part of a speedup."""
+    device: torch.device
 
     @property
     def calls(self) -> int:
         """Calls in a block."""
         return len(self.layout.items)
 
-    def sampled(self, outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """What of a call's outputs is held against ``expected``."""
-        return [_picked(t, where) for t, where in zip(outputs, self.picked, strict=True)]
+    def first(self) -> StrictBlock:
+        """One call, the first of all."""
+        return self._strict(random.Random(0), 1, 0)
 
-    def first(self) -> list[torch.Tensor]:
-        """Inputs of the first call, in packing order."""
-        return self.bases[0]
+    def last(self, rng: random.Random, count: int) -> StrictBlock:
+        """A block of ``count`` calls, in a secret one of which there are inputs that were never sent before."""
+        others = range(BASES - 1, count, BASES)
+        return self._strict(rng, count, rng.choice(others) if others else 0)
 
-    def failure(self, operation: Operation, produced: Sequence[torch.Tensor]) -> Failure | None:
-        """What is wrong with the outputs of the first call, compared strictly."""
-        return compare(operation, self.sampled(produced), self.expected, self.precise)
+    def _strict(self, rng: random.Random, count: int, call: int) -> StrictBlock:
+        return StrictBlock(self._written(rng, count, call), call)
 
-    def fresh(self, rng: random.Random) -> list[list[torch.Tensor]]:
-        """New inputs for every slot of a block."""
-        sets = []
-        for slot in range(self.calls):
-            base = self.bases[slot % len(self.bases)]
-            sets.append(shared_calls.rolled(base, [rng.randrange(max(1, t.numel())) for t in base]))
-        return sets
+    def failure(
+        self, operation: Operation, block: StrictBlock, produced: Sequence[torch.Tensor]
+    ) -> Failure | None:
+        """What is wrong with the outputs of the block's strict call."""
+        base = self.bases[block.call % BASES]
+        mine = [_picked(t, where) for t, where in zip(produced, self.picked, strict=True)]
+        return compare(operation, mine, base.expected, base.precise)
+
+    def fresh(self, rng: random.Random, count: int) -> BlockInputs:
+        """New inputs for the first ``count`` calls of a block."""
+        return self._written(rng, count, None)
+
+    def _written(self, rng: random.Random, count: int, still: int | None) -> BlockInputs:
+        """Rotations of the bases; the base itself for the call ``still``."""
+        image = blank_inputs(self.layout, count, self.device)
+        for call, item in enumerate(self.layout.items[:count]):
+            inputs = self.bases[call % BASES].inputs
+            shifts = [0 if call == still else rng.randrange(max(1, t.numel())) for t in inputs]
+            write_rolled(image, item, inputs, shifts)
+        return BlockInputs(self.layout, count, image)
 
 
 def block_size(target: str, eager_us: float, call_bytes: int) -> int:
@@ -102,14 +132,19 @@ def prepare(
     expected = calls.leaves(operation.reference(*made[0].args, **made[0].kwargs))
     if expected is None:
         return None
-    bases = [shared_calls.tensors_of(call) for call in made]
-    size = sum(t.numel() * t.element_size() for t in [*bases[0], *expected])
+    size = sum(t.numel() * t.element_size() for t in [*shared_calls.tensors_of(made[0]), *expected])
     count = block_size(device.type, eager_us, size)
     layout = shared_calls.lay_out([(made[slot % BASES], expected) for slot in range(count)])
     picked = [_pick(t, generator) for t in expected]
-    precise = _sampled_reference(operation, made[0], picked)
+    del expected
+    bases = [_base(operation, call, picked) for call in made]
+    return Bench(workload, bases, picked, layout, eager_us, device)
+
+
+def _base(operation: Operation, call: Call, picked: Sequence[torch.Tensor | None]) -> Base:
+    expected = calls.leaves(operation.reference(*call.args, **call.kwargs)) or []
     kept = [_picked(t, where).clone() for t, where in zip(expected, picked, strict=True)]
-    return Bench(workload, bases, kept, precise, picked, layout, eager_us)
+    return Base(shared_calls.tensors_of(call), kept, _sampled_reference(operation, call, picked))
 
 
 def _pick(output: torch.Tensor, generator: torch.Generator) -> torch.Tensor | None:

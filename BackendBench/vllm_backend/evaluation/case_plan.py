@@ -21,6 +21,7 @@ import torch
 from ..operations import tolerances
 from ..operations.operation import Case, Operation
 from . import calls, huge, shared_calls
+from .image import Answers, Image, draw
 
 FIRST_CHUNK = 3
 """Cases; enough to fail nearly every wrong kernel."""
@@ -56,6 +57,8 @@ class Chunk:
     """Number of its first case among all cases."""
     trials: int = 1
     """How often it is run; above 1 for a huge case, each time with other values."""
+    image: Image | None = None
+    """None for a huge case."""
 
     @property
     def huge(self) -> bool:
@@ -72,7 +75,7 @@ class CasePlan:
     left_out: list[str]
     """Cases that cannot be sent or compared, with the reason."""
     endurance: Chunk | None = None
-    """The first cases again and again, of which some are compared; not counted as cases."""
+    """The first cases again and again; not counted as cases."""
 
     @property
     def total(self) -> int:
@@ -101,20 +104,22 @@ def prepare(operation: Operation, device: torch.device, seed: int) -> CasePlan:
     shifts = (1, 2) if wanted else ()
     again = [c for shift in shifts for c in operation.make_cases(device, seed + shift) if c.name in wanted]
     groups = [first[:FIRST_CHUNK], _checked(operation, again, []), *_by_size(first[FIRST_CHUNK:])]
-    chunks = [_chunk(g) for g in groups if g]
+    chunks = [_chunk(operation, g, device) for g in groups if g]
     trials = -(-huge.TRIALS // max(1, len(alone)))
     chunks += [Chunk([c], c.layout, trials=trials) for c in alone if c.layout is not None]
     for before, chunk in itertools.pairwise(chunks):
         chunk.first = before.first + len(before.cases)
-    return CasePlan(operation, chunks, left_out, _endurance(first[:FIRST_CHUNK]))
+    return CasePlan(operation, chunks, left_out, _endurance(operation, first[:FIRST_CHUNK], device))
 
 
-def _endurance(first: list[tuple[Case, CheckedCase]]) -> Chunk | None:
+def _endurance(
+    operation: Operation, first: list[tuple[Case, CheckedCase]], device: torch.device
+) -> Chunk | None:
     if not first:
         return None
     size = sum(_bytes(pair) for pair in first)
     rounds = max(1, min(ENDURED // len(first), CHUNK_BYTES // max(1, size)))
-    return _chunk(first * rounds)
+    return _chunk(operation, first * rounds, device)
 
 
 def fresh(operation: Operation, chunk: Chunk, device: torch.device, seed: int, rng: random.Random) -> Chunk:
@@ -171,6 +176,8 @@ def _bytes(pair: tuple[Case, CheckedCase]) -> int:
     return sum(t.numel() * t.element_size() for t in [*pair[1].inputs, *pair[1].expected])
 
 
-def _chunk(pairs: list[tuple[Case, CheckedCase]]) -> Chunk:
+def _chunk(operation: Operation, pairs: list[tuple[Case, CheckedCase]], device: torch.device) -> Chunk:
     layout = shared_calls.lay_out([(case.call, checked.expected) for case, checked in pairs])
-    return Chunk([checked for _, checked in pairs], layout)
+    cases = [checked for _, checked in pairs]
+    answers = Answers([c.inputs for c in cases], [c.expected for c in cases], [c.precise for c in cases])
+    return Chunk(cases, layout, image=draw(operation, layout, answers, device))

@@ -36,8 +36,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FIRST_CHUNKS = 1
 """Of the cases: nearly every wrong kernel fails here, and no more is compiled for it."""
-ENDURANCE_COMPARED = 6
-"""Of the many calls of an endurance: comparing all would take the judge longer than the calls take."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
@@ -233,7 +231,7 @@ class CorrectnessStage:
         one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
-        wrong = await self._aside(self._wrong, one, chunk, reply, range(len(chunk.cases)))
+        wrong = await self._aside(self._wrong, one, chunk, reply)
         right = len(chunk.cases) if wrong is None else wrong[0]
         one.trial.passed = max(one.trial.passed, passed + right)
         if wrong is not None:
@@ -242,7 +240,7 @@ class CorrectnessStage:
         one.session.case_names = ()
 
     async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:
-        """Many calls, of which the last one and a secret few are compared."""
+        """Many calls."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
         limit = max(0.1, left.deadline - time.monotonic())
         first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
@@ -250,9 +248,7 @@ class CorrectnessStage:
         reply = await self._called(one, chunk, limit, turns)
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
-        last = len(chunk.cases) - 1
-        compared = sorted({last, *(self._rng.randrange(last + 1) for _ in range(ENDURANCE_COMPARED))})
-        wrong = await self._aside(self._wrong, one, chunk, reply, compared)
+        wrong = await self._aside(self._wrong, one, chunk, reply)
         if wrong is not None:
             failure = wrong[1]
             text = f"right at first, wrong when called again and again: {failure.message}"
@@ -272,8 +268,11 @@ class CorrectnessStage:
 
         ``turns``: for each call the configuration of an autotuned kernel.
         """
-        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-            one.buffers.write(item, case.inputs)
+        if chunk.image is not None:
+            one.buffers.write_all(chunk.image.inputs)
+        else:
+            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+                one.buffers.write(item, case.inputs)
         one.buffers.poison(chunk.layout)
         await self._aside(one.buffers.settle)
         one.session.case_names = [c.name for c in chunk.cases]
@@ -282,16 +281,13 @@ class CorrectnessStage:
         )
 
     @staticmethod
-    def _wrong(
-        one: Examination, chunk: Chunk, reply: dict[str, object], indices: Sequence[int]
-    ) -> tuple[int, Failure] | None:
-        """Of these cases the first that is wrong, and how."""
-        operation, items = one.prepared.operation, chunk.layout.items
-        cases = {index: chunk.cases[index] for index in indices}
-        if outputs.all_right(operation, reply, items, cases, one.buffers):
+    def _wrong(one: Examination, chunk: Chunk, reply: dict[str, object]) -> tuple[int, Failure] | None:
+        """The first case that is wrong, and how."""
+        operation = one.prepared.operation
+        if outputs.all_right(reply, chunk, one.buffers):
             return None
-        for index, case in cases.items():
-            failure = outputs.check_case(operation, reply, index, items[index], case, one.buffers)
+        for index, (item, case) in enumerate(zip(chunk.layout.items, chunk.cases, strict=True)):
+            failure = outputs.check_case(operation, reply, index, item, case, one.buffers)
             if failure is not None:
                 return index, failure
         return None

@@ -72,7 +72,7 @@ class EagerSide:
         try:
             lane = await self.lane(operation, room)
             for bench in benches:
-                await lane.run(bench, bench.fresh(rng), list(range(bench.calls)), stage="a rehearsal")
+                await lane.run(bench, bench.fresh(rng, bench.calls), bench.calls, stage="a rehearsal")
                 lane.warm.add(bench.workload.name)
             lane.wake()
             await self.release()

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 
 from ..operations.operation import Call, Operation, Workload
-from ..operations.reference64 import Reference
 from . import calls, huge, outputs, shared_calls
-from .bench import Bench
+from .bench import Bench, StrictBlock
 from .failure import Failure
+from .shared_calls import BlockInputs
 
 
 def is_huge(workload: Workload) -> bool:
@@ -28,27 +28,36 @@ def is_huge(workload: Workload) -> bool:
 class HugeBench(Bench):
     """A workload of which only the layout is kept."""
 
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rng: random.Random = field(default_factory=random.SystemRandom)
     _first: list[Call] = field(default_factory=list)
 
-    def first(self) -> list[torch.Tensor]:
-        """Inputs of the first call, drawn now; kept until ``failure`` has been asked."""
+    def first(self) -> StrictBlock:
+        """One call, drawn now; kept until ``failure`` has been asked."""
         self._first = []
         self._first = [_draw(self.workload, self.device, self.rng)]
-        return shared_calls.tensors_of(self._first[0])
+        return StrictBlock(self._inputs(self._first), 0)
 
-    def failure(self, operation: Operation, produced: Sequence[torch.Tensor]) -> Failure | None:
-        """What is wrong with the outputs of the first call."""
+    def last(self, rng: random.Random, count: int) -> StrictBlock:
+        """As the first: no call is sent twice."""
+        return self.first()
+
+    def failure(
+        self, operation: Operation, block: StrictBlock, produced: Sequence[torch.Tensor]
+    ) -> Failure | None:
+        """What is wrong with the outputs of the last strict block's call."""
         call = self._first.pop()
         with torch.no_grad():
             expected = calls.leaves(operation.reference(*call.args, **call.kwargs)) or []
             answer = huge.answer(operation, call, expected, self.rng)
         return outputs.compare(operation, produced, expected, answer)
 
-    def fresh(self, rng: random.Random) -> list[list[torch.Tensor]]:
-        """New inputs for every slot of a block."""
-        return [shared_calls.tensors_of(_draw(self.workload, self.device, rng)) for _ in range(self.calls)]
+    def fresh(self, rng: random.Random, count: int) -> BlockInputs:
+        """New inputs for the calls of a block."""
+        return self._inputs([_draw(self.workload, self.device, rng) for _ in range(count)])
+
+    def _inputs(self, made: Sequence[Call]) -> BlockInputs:
+        tensors = [shared_calls.tensors_of(call) for call in made]
+        return BlockInputs(self.layout, len(made), None, tensors)
 
 
 def prepare(
@@ -61,7 +70,7 @@ def prepare(
     if expected is None:
         return None
     layout = shared_calls.lay_out([(call, expected)])
-    return HugeBench(workload, [], [], Reference(None, [], 1), [], layout, eager_us, device=device, rng=rng)
+    return HugeBench(workload, [], [], layout, eager_us, device, rng)
 
 
 def _draw(workload: Workload, device: torch.device, rng: random.Random) -> Call:

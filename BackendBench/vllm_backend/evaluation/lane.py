@@ -22,7 +22,7 @@ from .bench import FLUSH_BYTES, Bench
 from .clock_check import TimedBlock
 from .failure import CandidateFailed, Failure
 from .session import Session
-from .shared_calls import Buffers, LaidOut, Layout, read
+from .shared_calls import BlockInputs, Buffers, LaidOut, read
 
 SHORTEST_US, LONGEST_US = 1e-3, 1e9
 """Nothing that is called takes less than a nanosecond, nor more than any limit."""
@@ -100,14 +100,14 @@ class Lane:
     async def run(
         self,
         bench: Bench,
-        sets: list[list[torch.Tensor]],
-        indices: list[int],
+        inputs: BlockInputs,
+        count: int,
         keep: Keep = nothing,
         stage: str = "timing",
         watch: bool = False,
         untuned: int | None = None,
     ) -> Run:
-        """One block: the calls of the layout with these indices, on these inputs.
+        """One block: the first ``count`` calls of the layout, on these inputs.
 
         On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be; on a CPU
         handing them over is timed by itself, since it may take longer than the calls. ``watch``: it is run to see
@@ -115,15 +115,17 @@ class Lane:
 
         Raises CandidateFailed and InfrastructureFault as ``Session.request`` does.
         """
-        self.session.stage, self.session.case_names = stage, [bench.workload.name] * len(indices)
-        self._fill(bench.layout, sets, indices)
+        self.session.stage, self.session.case_names = stage, [bench.workload.name] * count
+        inputs.write(self.buffers, count)
+        self.buffers.poison(bench.layout)
+        self.buffers.settle()
         later = not self.on_gpu
         done = await self._exchange(
-            keep, "block", calls=bench.layout.request(indices), flush_bytes=FLUSH_BYTES, deliver_later=later,
+            keep, "block", calls=bench.layout.request(range(count)), flush_bytes=FLUSH_BYTES, deliver_later=later,
             watch=watch, forbidden=self.forbidden, untuned=untuned,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
-        times = claims(reply, len(indices), bench.workload.name)
+        times = claims(reply, count, bench.workload.name)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept
@@ -132,12 +134,6 @@ class Lane:
         if watch:
             self.note(reply)
         return Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, kept)
-
-    def _fill(self, layout: Layout, sets: list[list[torch.Tensor]], indices: list[int]) -> None:
-        for index, tensors in zip(indices, sets, strict=True):
-            self.buffers.write(layout.items[index], tensors)
-        self.buffers.poison(layout)
-        self.buffers.settle()
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""

@@ -55,17 +55,16 @@ async def rehearse(
 
 async def _again(lane: Lane, bench: Bench, rng: random.Random, count: int, turn: int) -> Run:
     """A block that is not timed, which takes the memory that it needs."""
-    return await lane.run(
-        bench, bench.fresh(rng)[:count], list(range(count)), stage="a block of calls", untuned=turn
-    )
+    return await lane.run(bench, bench.fresh(rng, count), count, stage="a block of calls", untuned=turn)
 
 
 async def _first_call(lane: Lane, bench: Bench, operation: Operation, turn: int) -> Run:
+    block = bench.first()
     first = await lane.run(
-        bench, [bench.first()], [0], lane.whole(bench.layout.items[0]),
+        bench, block.inputs, 1, lane.whole(bench.layout.items[0]),
         f"the first call on {bench.workload.name}", watch=True, untuned=turn,
     )  # fmt: skip
-    failure = bench.failure(operation, first.kept)
+    failure = bench.failure(operation, block, first.kept)
     first.kept.clear()  # gigabytes, perhaps
     if failure is not None:
         raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
@@ -74,10 +73,10 @@ async def _first_call(lane: Lane, bench: Bench, operation: Operation, turn: int)
 
 async def repeatable(lane: Lane, bench: Bench, rng: random.Random) -> bool:
     """Whether the same inputs give the same bits twice. It is said, not asked for: atomics need not."""
-    item, inputs = bench.layout.items[0], bench.fresh(rng)[0]
+    item, inputs = bench.layout.items[0], bench.fresh(rng, 1)
     answers = []
     for _ in range(2):
-        run = await lane.run(bench, [inputs], [0], lane.whole(item), "a repeated call")
+        run = await lane.run(bench, inputs, 1, lane.whole(item), "a repeated call")
         answers.append([t.clone() for t in run.kept])
     return all(torch.equal(bits(a), bits(b)) for a, b in zip(*answers, strict=True))
 

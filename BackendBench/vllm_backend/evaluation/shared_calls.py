@@ -15,6 +15,8 @@ import torch
 from ..operations.operation import Call
 from . import arena, calls
 
+WORD = 8
+
 
 @dataclass(frozen=True)
 class LaidOut:
@@ -33,6 +35,7 @@ class Layout:
     items: list[LaidOut]
     input_bytes: int
     output_bytes: int
+    """Whole words, which are compared at a time."""
 
     def request(self, indices: Sequence[int] | None = None) -> list[dict[str, Any]]:
         """The calls as the candidate is sent them."""
@@ -63,7 +66,11 @@ def lay_out(items: Sequence[tuple[Call, Sequence[torch.Tensor]]]) -> Layout:
         }
         laid_out.append(LaidOut(request, tuple(inputs.places), tuple(outputs.places)))
         input_bytes, output_bytes = inputs.cursor, outputs.cursor
-    return Layout(laid_out, input_bytes, output_bytes)
+    return Layout(laid_out, _words(input_bytes), _words(output_bytes))
+
+
+def _words(size: int) -> int:
+    return -(-size // WORD) * WORD
 
 
 class Buffers:
@@ -97,8 +104,11 @@ class Buffers:
 
     def write(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> None:
         """Copy pristine inputs to their places."""
-        for place, tensor in zip(item.inputs, tensors, strict=True):
-            _flat_view(self.inputs.tensor, place).copy_(_flat(tensor))
+        write(self.inputs.tensor, item, tensors)
+
+    def write_all(self, image: torch.Tensor) -> None:
+        """Copy the inputs of many calls, which lie in ``image`` as they are to lie here."""
+        self.inputs.tensor[: len(image)].copy_(image)
 
     def poison(self, layout: Layout) -> None:
         """Overwrite all outputs of a layout."""
@@ -114,7 +124,7 @@ class Buffers:
         return read(self.outputs.tensor, item)
 
     def untouched(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> bool:
-        """Whether the inputs still hold, bit for bit, what was written."""
+        """Whether the inputs of a call still hold, bit for bit, what was written."""
         return all(self.unchanged(item, tensors))
 
     def unchanged(self, item: LaidOut, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
@@ -130,6 +140,26 @@ class Buffers:
         self.outputs.close(reuse)
 
 
+def write(memory: torch.Tensor, item: LaidOut, tensors: Sequence[torch.Tensor]) -> None:
+    """Copy the inputs of one call to their places in ``memory``, an input arena or an image of one."""
+    for place, tensor in zip(item.inputs, tensors, strict=True):
+        _flat_view(memory, place).copy_(_flat(tensor))
+
+
+def write_rolled(
+    memory: torch.Tensor, item: LaidOut, tensors: Sequence[torch.Tensor], shifts: Sequence[int]
+) -> None:
+    """``write`` with every tensor's storage rotated by its secret shift: fresh values at the price of one copy.
+
+    The values and so the distribution stay; no element stays where a fingerprint or a cache would look for it.
+    """
+    for place, tensor, shift in zip(item.inputs, tensors, shifts, strict=True):
+        flat, there = _flat(tensor), _flat_view(memory, place)
+        shift %= max(1, flat.numel())
+        there[shift:].copy_(flat[: flat.numel() - shift])
+        there[:shift].copy_(flat[flat.numel() - shift :])
+
+
 def read(memory: torch.Tensor, item: LaidOut) -> list[torch.Tensor]:
     """The outputs of one call in ``memory``, an output arena or a copy of one; views."""
     return [calls.view(memory, place) for place in item.outputs]
@@ -142,9 +172,9 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _flat_view(memory: torch.Tensor, place: calls.Place) -> torch.Tensor:
-    size = calls.span(place.shape, place.stride)
-    flat = calls.Place(place.start, (size,), (1,), place.dtype)
-    return calls.view(memory, flat)
+    dtype = calls.dtype_of(place.dtype)
+    size = calls.span(place.shape, place.stride) * dtype.itemsize
+    return memory[place.start : place.start + size].view(dtype)
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -158,14 +188,49 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
     return flat.view(torch.uint8) if size else flat
 
 
-def rolled(tensors: Sequence[torch.Tensor], shifts: Sequence[int]) -> list[torch.Tensor]:
-    """Fresh values at the price of one copy: every tensor's storage rotated by its secret shift.
+@dataclass(frozen=True)
+class BlockInputs:
+    """Inputs of the first calls of a layout, written to as many arenas as there are sides."""
 
-    The values and so the distribution stay; no element stays where a fingerprint or a cache would look for it.
-    """
-    result = []
-    for tensor, shift in zip(tensors, shifts, strict=True):
-        flat = _flat(tensor)
-        moved = torch.roll(flat, shift % max(1, flat.numel()))
-        result.append(moved.as_strided(tensor.shape, tensor.stride(), 0))
-    return result
+    layout: Layout
+    count: int
+    """Calls."""
+    image: torch.Tensor | None
+    """As they are to lie in an arena; None where that would be gigabytes."""
+    tensors: Sequence[Sequence[torch.Tensor]] = ()
+    """Of each call, where there is no image."""
+
+    def write(self, buffers: Buffers, count: int) -> None:
+        """Write those of the first ``count`` calls."""
+        if self.image is not None:
+            buffers.write_all(self.image[: end_of_inputs(self.layout, count)])
+            return
+        for item, tensors in zip(self.layout.items[:count], self.tensors, strict=False):
+            buffers.write(item, tensors)
+
+    def unchanged(self, buffers: Buffers, call: int) -> list[torch.Tensor]:
+        """Whether each input of a call is still as it was written, as bool scalars on the device."""
+        item = self.layout.items[call]
+        if self.image is None:
+            return buffers.unchanged(item, self.tensors[call])
+        return buffers.unchanged(item, [calls.view(self.image, place) for place in item.inputs])
+
+
+def end_of_inputs(layout: Layout, count: int) -> int:
+    """Bytes that the inputs of the first ``count`` calls take."""
+    later = [place.start for item in layout.items[count : count + 1] for place in item.inputs[:1]]
+    return later[0] if later else layout.input_bytes
+
+
+def blank_inputs(layout: Layout, count: int, device: torch.device) -> torch.Tensor:
+    """Memory for the inputs of the first ``count`` calls. What lies between them is zero: a candidate will see it, and
+    memory of this process has held answers."""
+    size = end_of_inputs(layout, count)
+    if device.type != "cpu":
+        return torch.zeros(size, dtype=torch.uint8, device=device)
+    memory, end = torch.empty(size, dtype=torch.uint8), 0
+    for place in sorted((p for item in layout.items[:count] for p in item.inputs), key=lambda p: p.start):
+        memory[end : place.start] = 0
+        end = place.start + calls.span(place.shape, place.stride) * calls.dtype_of(place.dtype).itemsize
+    memory[end:] = 0
+    return memory

@@ -24,7 +24,7 @@ from .clock_check import TimedBlock, believed, tampered
 from .failure import CandidateFailed, Failure
 from .lane import Keep, Lane, Run, nothing
 from .rehearsal import Rehearsed, needed_calls
-from .shared_calls import read
+from .shared_calls import BlockInputs, read
 
 TOO_SHORT = 2
 """A candidate's block with so many times fewer calls than its claims ask for says nothing: of a short block the judge's
@@ -102,24 +102,25 @@ class TimingStage:
         return record
 
     async def _watch(self, bench: Bench, count: int, strictly: bool = False) -> None:
-        """A block that is not timed. ``strictly``: its first call is compared as a first call is."""
-        if strictly:
-            sets = [bench.first(), *(bench.fresh(self._rng)[1:count] if count > 1 else [])]
-        else:
-            sets = bench.fresh(self._rng)[:count]
-        keep = self._candidate.whole(bench.layout.items[0]) if strictly else nothing
-        run = await self._called(self._candidate, bench, sets, keep, watch=True)
-        failure = bench.failure(self._operation, run.kept) if strictly else None
+        """A block that is not timed. ``strictly``: a secret one of its calls is compared as a first call is."""
+        if not strictly:
+            fresh = bench.fresh(self._rng, count)
+            await self._called(self._candidate, bench, fresh, count, nothing, watch=True)
+            return
+        block = bench.last(self._rng, count)
+        keep = self._candidate.whole(bench.layout.items[block.call])
+        run = await self._called(self._candidate, bench, block.inputs, count, keep, watch=True)
+        failure = bench.failure(self._operation, block, run.kept)
         if failure is not None:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
 
     async def _called(
-        self, lane: Lane, bench: Bench, sets: list[list[torch.Tensor]], keep: Keep, watch: bool = False
+        self, lane: Lane, bench: Bench, inputs: BlockInputs, count: int, keep: Keep, watch: bool = False
     ) -> Run:
         """A block; a candidate's for as long as is left."""
         if lane is self._candidate:
             lane.limit = max(0.1, min(self._limit, self._end - time.monotonic()))
-        return await lane.run(bench, sets, list(range(len(sets))), keep, watch=watch)
+        return await lane.run(bench, inputs, count, keep, watch=watch)
 
     async def _begin(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> int:
         """What is not timed before the first pair. Returns the calls of the candidate's first block."""
@@ -131,7 +132,8 @@ class TimingStage:
             eager, candidate = await self._pair(bench, rehearsed.calls, 0)
             return _needed(candidate, eager, bench.calls)
         if not warm:
-            await self._called(self._eager, bench, bench.fresh(self._rng), nothing)
+            fresh = bench.fresh(self._rng, bench.calls)
+            await self._called(self._eager, bench, fresh, bench.calls, nothing)
         return rehearsed.calls
 
     @staticmethod
@@ -148,26 +150,26 @@ class TimingStage:
 
     async def _pair(self, bench: Bench, count: int, number: int) -> tuple[TimedBlock, TimedBlock]:
         """Eager's block and the candidate's, of ``count`` calls. Raises CandidateFailed for a wrong answer."""
-        sets = bench.fresh(self._rng)
+        inputs = bench.fresh(self._rng, bench.calls)
         device = self._eager.buffers.outputs.tensor.device
         spots = spot_check.draw(bench.layout, count, device, self._rng)
         blocks = [
-            (self._eager, sets, spots.keep(bench.calls)),
-            (self._candidate, sets[:count], spots.keep(count)),
+            (self._eager, bench.calls, spots.keep(bench.calls)),
+            (self._candidate, count, spots.keep(count)),
         ]
         # By turns the one or the other begins: whoever comes second finds other caches and a core just left.
         runs = [
-            await self._called(lane, bench, inputs, keep)
-            for lane, inputs, keep in (reversed(blocks) if number % 2 else blocks)
+            await self._called(lane, bench, inputs, calls, keep)
+            for lane, calls, keep in (reversed(blocks) if number % 2 else blocks)
         ]
         eager, candidate = reversed(runs) if number % 2 else runs
-        self._check(bench, sets, spots, eager, candidate)
+        self._check(bench, inputs, spots, eager, candidate)
         return eager.block, candidate.block
 
     def _check(
         self,
         bench: Bench,
-        sets: list[list[torch.Tensor]],
+        inputs: BlockInputs,
         spots: spot_check.Spots,
         eager: Run,
         candidate: Run,
@@ -178,7 +180,7 @@ class TimingStage:
             failure = outputs.contract(candidate.reply, slot, promised)
             if failure is not None:
                 raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
-        untouched = self._candidate.buffers.unchanged(item, sets[spots.chosen])
+        untouched = inputs.unchanged(self._candidate.buffers, spots.chosen)
         right = spot_check.agree(eager.kept, candidate.kept)
         answers = torch.stack([*untouched, right]).tolist()  # waits for a GPU, once
         if all(answers):

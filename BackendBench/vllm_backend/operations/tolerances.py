@@ -27,7 +27,7 @@ from .operation import Operation
 from .reference64 import DOUBLE_UNIT, SINGLE_UNIT, Reference, float64_call
 
 __all__ = [
-    "Agreement", "Comparison", "Reference", "compare", "compare_outputs", "float64_call", "outputs_agree",
+    "Agreement", "Comparison", "Reference", "compare", "compare_outputs", "float64_call", "interval", "outputs_agree",
 ]  # fmt: skip
 
 FACTOR = 4.0
@@ -180,8 +180,8 @@ def outputs_agree(
     expected: Sequence[torch.Tensor],
     reference: Reference,
 ) -> torch.Tensor:
-    """What ``compare_outputs`` finds, as a bool scalar that stays on the device: whoever asks many such questions of a
-    GPU waits once for all answers, not once for each. Raises ValueError."""
+    """What ``compare_outputs`` finds, as a bool scalar that stays on the device: of a GPU it is asked once, not a dozen
+    times. Raises ValueError."""
     answers = []
     for index, (mine, eager) in enumerate(zip(produced, expected, strict=True)):
         _check_alike(mine, eager)
@@ -192,6 +192,30 @@ def outputs_agree(
             answers.append(~(_errors(mine, eager, limits, operation.tolerance_scale).excess > 1).any())
     device = expected[0].device if expected else None
     return torch.stack(answers).all() if answers else torch.ones((), dtype=torch.bool, device=device)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Answers that agree whatever else is asked of them; others may agree as well."""
+
+    dtype: torch.dtype
+    """Of the output, if it is complex of its parts."""
+    precise: torch.Tensor
+    """Float32 for half precision, else float64; NaN where there is no such interval. A complex output has a last
+    dimension of two parts."""
+    allowed: torch.Tensor
+    """What an answer may be away from it."""
+
+
+def interval(operation: Operation, eager: torch.Tensor, reference: Reference, index: int) -> Interval | None:
+    """For output ``index`` of a call: what lies within it agrees. None where only the same value is certain to."""
+    if _exact(eager) or eager.dtype.itemsize == 1:
+        return None
+    limits = _kept_limits(eager, reference, index)
+    theirs = _real(eager)
+    both = theirs.isfinite() & limits.precise.isfinite()
+    precise = torch.where(both, limits.precise, math.nan)
+    return Interval(theirs.dtype, precise, (limits.allowed * operation.tolerance_scale).to(precise.dtype))
 
 
 def _compare(
