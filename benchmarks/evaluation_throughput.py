@@ -91,6 +91,7 @@ def {operation}_kernel_impl(x, *args, **kwargs):
 """
 """The grammar writes no Triton kernel that hangs; this one does on every input that is not empty."""
 START_SECONDS = 300.0
+MOST_COMPLAINTS = 10
 RUN = "throughput"
 
 
@@ -162,12 +163,14 @@ def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dic
             for item in items:
                 scripts.run(client, submit_candidate(item.task))
             done_at = _watch(client, items, limit, worker, log)
+            complaints = _complaints(log)
         kernels = {k["hash"]: k for name in names for k in KernelStore(client=client).kernels(name)}
         return {
             "start_seconds": start_seconds,
             "seconds": done_at[-1] if len(done_at) >= len(items) else limit,
             "done_at": done_at,
             "kernels": kernels,
+            "complaints": complaints,
         }
 
 
@@ -213,6 +216,13 @@ def _until(true: Any, seconds: float, worker: subprocess.Popen[str], log: Any) -
             log.seek(0)
             sys.exit(f"the worker did not get there:\n{log.read()[-4000:]}")
         time.sleep(0.05)
+
+
+def _complaints(log: Any) -> list[str]:
+    """What the worker said that was no verdict: a fault costs time, and is not to be found in any stage."""
+    log.flush()
+    log.seek(0)
+    return [line.strip()[:500] for line in log if '"level": "info"' not in line and line.strip()]
 
 
 def _watch(
@@ -271,6 +281,7 @@ def summary(items: list[Item], outcome: dict[str, Any]) -> dict[str, Any]:
         "stages": {k: {"seconds": round(sum(v), 2), "candidates": len(v), "mean_ms": round(1e3 * sum(v) / len(v), 1),
                        "max_s": round(max(v), 2)} for k, v in sorted(stages.items())},
         "outcomes": {k: dict(v) for k, v in outcomes.items()}, "surprises": surprises,
+        "complaints": outcome["complaints"],
     }  # fmt: skip
 
 
@@ -293,6 +304,8 @@ def show(result: dict[str, Any], console: Console) -> None:
     console.print(table)
     for surprise in result["surprises"]:
         console.print(f"  surprise: {surprise}", markup=False, highlight=False)
+    for complaint in result["complaints"][:MOST_COMPLAINTS]:
+        console.print(f"  the worker: {complaint}", markup=False, highlight=False)
 
 
 def differences(items: list[Item], passes: list[dict[str, Any]]) -> Iterator[str]:

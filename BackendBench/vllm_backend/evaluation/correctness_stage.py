@@ -245,7 +245,7 @@ class CorrectnessStage:
         limit = max(0.1, left.deadline - time.monotonic())
         first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
         turns = [left.turn + index % first for index in range(len(chunk.cases))]
-        reply = await self._called(one, chunk, limit, turns)
+        reply = await self._called(one, chunk, limit, turns, settled=False)
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
         wrong = await self._aside(self._wrong, one, chunk, reply)
@@ -262,11 +262,11 @@ class CorrectnessStage:
         return await asyncio.to_thread(wait, *args, **kwargs)
 
     async def _called(
-        self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int]
+        self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int], settled: bool = True
     ) -> dict[str, object]:
         """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs.
 
-        ``turns``: for each call the configuration of an autotuned kernel.
+        ``turns``: for each call the configuration of an autotuned kernel. ``settled``: see the harness.
         """
         if chunk.image is not None:
             one.buffers.write_all(chunk.image.inputs)
@@ -277,8 +277,9 @@ class CorrectnessStage:
         await self._aside(one.buffers.settle)
         one.session.case_names = [c.name for c in chunk.cases]
         return await one.session.request(
-            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=list(turns)
-        )
+            "run", limit, calls=chunk.layout.request(), forbidden=one.prepared.packets, turns=list(turns),
+            settled=settled,
+        )  # fmt: skip
 
     @staticmethod
     def _wrong(one: Examination, chunk: Chunk, reply: dict[str, object]) -> tuple[int, Failure] | None:
