@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 CORES_KEPT = 2
-KEPT_SHARE = 5
-"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
-all."""
+KEPT_SHARE = 8
+"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, since eager and
+a candidate run by turns, or an eighth of all."""
 WAITING = 12
 """Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. More of
 them make each other wait for the driver, which makes one context at a time."""
+SPARE_SHARE = 2
+"""Thirds of those in flight: of a queue that was empty many come at once, and the driver makes six contexts a second
+while they compile."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
@@ -36,7 +39,7 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]
         return at_compilers, max(2, at_compilers // 2)
     contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
-    return flying, max(2, min(flying // 3, contexts - flying))
+    return flying, max(2, min(flying * SPARE_SHARE // 3, contexts - flying))
 
 
 def timing_places(gpu_bytes: int, shared: bool) -> int:

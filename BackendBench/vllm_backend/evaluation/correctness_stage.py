@@ -44,9 +44,13 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
-FIRST_CASES_SECONDS = 2.0
+FIRST_CASES_SECONDS = (1.0, 2.0)
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
-this limit is short; it holds only where compiling ahead went well."""
+this limit is short, in a first examination and in a second one; it holds only where compiling ahead went well."""
+LONG_SECONDS = 3.0
+LONG_THREADS = 4
+"""Who compiles for so long has so many threads even where all cores are busy: otherwise it would be left over when
+everybody else is done. Nine of ten candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -189,11 +193,17 @@ class CorrectnessStage:
                 chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True
             )
         ]
-        asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
+        # What takes longest, all configurations for the workloads, comes early: small things fill the gaps at the end.
+        asked[CALLS_A_THREAD:CALLS_A_THREAD] = [
+            _Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches
+        ]
         most = MOST_THREADS
         async with self._floor.compiling(one.trial, one.prefix) as cores:
+            began = time.monotonic()
             while asked and left.compiled:
                 threads = cores.adjust(most) if cores else 1
+                if cores and time.monotonic() - began > LONG_SECONDS:
+                    threads = max(threads, min(most, LONG_THREADS))
                 now, asked = asked[: CALLS_A_THREAD * threads], asked[CALLS_A_THREAD * threads :]
                 session.stage, session.case_names = "compiling", [call.name for call in now]
                 most = await self._compile_some(session, now, left, threads)
@@ -226,7 +236,7 @@ class CorrectnessStage:
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         if one.trial.hurried:
-            limit = min(limit, FIRST_CASES_SECONDS)
+            limit = min(limit, FIRST_CASES_SECONDS[one.trial.again])
         reply = await self._called(one, chunk, limit, _turns(chunk, left))
         one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)

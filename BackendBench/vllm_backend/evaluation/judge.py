@@ -170,7 +170,7 @@ class Judge:
             hurried = trial.hurried and error.failure.error_type is ErrorType.TIMEOUT
             if error.failure.error_type not in DOUBTFUL and not hurried:
                 raise
-        trial.passed, trial.ratios, trial.hurried = 0, [], False
+        trial.passed, trial.ratios, trial.hurried, trial.again = 0, [], False, True
         return await self._try(task, source, trial)
 
     async def _try(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:

@@ -58,6 +58,8 @@ class EvaluationWorker:
         )  # fmt: skip
         self._judge = JudgeClient(settings.judge)
         self._under_way: dict[str, tuple[EvaluationTask, asyncio.Task[None]]] = {}
+        self._committing: set[str] = set()
+        """Of those under way. A verdict that is being recorded has no lease any more."""
         self._draining = asyncio.Event()
         self._abandon = asyncio.Event()
         self._judging = asyncio.Lock()
@@ -117,6 +119,7 @@ class EvaluationWorker:
 
     def _ended(self, id: str, _: asyncio.Task[None]) -> None:
         self._under_way.pop(id, None)
+        self._committing.discard(id)
 
     def _killed(self, claimed: Claimed[EvaluationTask]) -> Verdict:
         log.warning("killed_worker", task=claimed.task.id, attempts=claimed.attempt - 1)
@@ -150,6 +153,7 @@ class EvaluationWorker:
             await self._queue.release(task, fault=True)
             return
         self._faults = 0
+        self._committing.add(task.id)
         await self._commit(task, verdict.model_copy(update={"worker": self._settings.worker_id}))
 
     async def _commit(self, task: EvaluationTask, verdict: Verdict) -> None:
@@ -223,7 +227,8 @@ class EvaluationWorker:
                 if await scripts.run_async(self._redis, beat(self._info())):
                     self._draining.set()
                 for lost in await self._queue.heartbeat(list(self._under_way)):
-                    log.warning("lease_lost", task=lost)
+                    if lost in self._under_way and lost not in self._committing:
+                        log.warning("lease_lost", task=lost)
             except redis.RedisError as error:
                 log.warning("redis", error=str(error))
             await asyncio.sleep(min(pause, 2.0))
