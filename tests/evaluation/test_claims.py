@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from BackendBench.vllm_backend.evaluation import shared_calls
 from BackendBench.vllm_backend.evaluation.arena import Attached
 from BackendBench.vllm_backend.evaluation.candidate import Harness
-from BackendBench.vllm_backend.evaluation.failure import CandidateFailed
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.lane import claims
+from BackendBench.vllm_backend.evaluation.session import Session
 from BackendBench.vllm_backend.operations.operation import Call
 from BackendBench.vllm_backend.state.error_type import ErrorType
 
@@ -36,6 +38,16 @@ def test_times_of_another_form_are_a_violation(times: Any):
 
 def test_honest_times_are_taken_as_they_are():
     assert claims({"times_us": [5, 0.25]}, 2, "w") == [5.0, 0.25]
+
+
+@pytest.mark.parametrize(("trusted", "error"), [(False, CandidateFailed), (True, InfrastructureFault)])
+def test_of_eagers_process_nonsense_is_a_fault_and_no_verdict(trusted: bool, error: type[Exception]):
+    loop = asyncio.new_event_loop()
+    session = Session("", 0, socket.socket(), loop.create_future(), lambda: None)
+    loop.close()
+    session.trusted = trusted
+    with pytest.raises(error), session.blamed():
+        claims({"times_us": [0]}, 1, "w")
 
 
 def test_what_a_result_does_when_it_goes_is_done_before_the_reply():

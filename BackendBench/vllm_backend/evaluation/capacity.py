@@ -6,7 +6,7 @@ CORES_KEPT = 2
 KEPT_SHARE = 8
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, since eager and
 a candidate run by turns, or an eighth of all."""
-WAITING = 12
+WAITING = 16
 """Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. More of
 them make each other wait for the driver, which makes one context at a time."""
 SPARE_SHARE = 2

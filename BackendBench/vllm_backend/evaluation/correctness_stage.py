@@ -1,7 +1,8 @@
 """A candidate's way from its source to the last correctness case.
 
 - Loading and compiling take a place among the compilers, running the cases shares the device.
-- The first cases fail nearly every wrong kernel, before the rest is compiled. The workloads are compiled with these.
+- The first cases fail most wrong kernels, the next few some others, before the rest is compiled. The workloads are
+  compiled last.
 - Whoever passes all of them is called many times more.
 """
 
@@ -35,7 +36,9 @@ MOST_CONFIGURATIONS = 1 << 16
 P = ParamSpec("P")
 T = TypeVar("T")
 FIRST_CHUNKS = 1
-"""Of the cases: nearly every wrong kernel fails here, and no more is compiled for it."""
+EARLY_CHUNKS = 3
+"""Of the cases: two of three wrong kernels fail in the first ones, some more in the early ones. Nothing else is compiled
+for them, least of all a workload."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
@@ -122,10 +125,12 @@ class CorrectnessStage:
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        first, others = chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:]
-        await self._step(one, first, [], left, 0, enduring=False)
-        passed = sum(len(c.cases) * c.trials for c in first)
-        await self._step(one, others, benches, left, passed, enduring=not one.prefix)
+        early = FIRST_CHUNKS if one.prefix else EARLY_CHUNKS  # who is confirmed is no wrong kernel
+        passed = 0
+        for some in (chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:early]):
+            await self._step(one, some, [], left, passed, enduring=False)
+            passed += sum(len(c.cases) * c.trials for c in some)
+        await self._step(one, chunks[early:], benches, left, passed, enduring=not one.prefix)
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -143,6 +148,8 @@ class CorrectnessStage:
         enduring: bool,
     ) -> None:
         """Compile all of these, then run the chunks."""
+        if not (chunks or benches or enduring):
+            return
         if one.task.dsl == "triton":
             asked = time.monotonic()
             await self._compile(one, chunks, benches, left)

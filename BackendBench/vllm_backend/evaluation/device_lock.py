@@ -122,7 +122,8 @@ class DeviceLock:
                     await self._condition.wait_for(self._free)
             finally:
                 self._waiting -= 1
-                self.timings_turn = self.timings_turn and self._waiting > 0
+                if not self._waiting:
+                    self.timings_turn, self._generation = False, 0
                 self._condition.notify_all()
             self._exclusive = self.timings_turn = True
         started = time.monotonic()

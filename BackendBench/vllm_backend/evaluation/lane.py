@@ -125,7 +125,8 @@ class Lane:
             watch=watch, forbidden=self.forbidden, untuned=untuned,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
-        times = claims(reply, count, bench.workload.name)
+        with self.session.blamed():
+            times = claims(reply, count, bench.workload.name)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept

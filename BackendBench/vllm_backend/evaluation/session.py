@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..state.error_type import ErrorType
@@ -51,8 +51,14 @@ class Session:
 
         Raises CandidateFailed for whatever is the candidate's doing, InfrastructureFault otherwise.
         """
-        try:
+        with self.blamed():
             return await self._request(do, timeout, descriptors, payload)
+
+    @contextlib.contextmanager
+    def blamed(self) -> Iterator[None]:
+        """What is the candidate's doing within it is, in eager's process, a fault of the infrastructure."""
+        try:
+            yield
         except CandidateFailed as error:
             if not self.trusted:
                 raise

@@ -1,6 +1,6 @@
 # operation: relu
 # target: both
-# expect: wrong_values, wrong_nonfinite
+# expect: wrong_values, wrong_nonfinite, wrong_dtype
 """Keeps answers by id(x): the interpreter gives a dead tensor's id to the next one. Wrong at the first reuse, and
 in the timing, whose answers it never computes."""
 
