@@ -37,8 +37,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 FIRST_CHUNKS = 1
 EARLY_CHUNKS = 3
-"""Of the cases: two of three wrong kernels fail in the first ones, some more in the early ones. Nothing else is compiled
-for them, least of all a workload."""
+"""Of the cases: two of three wrong kernels fail in the first ones, some more in the early ones. Nothing else is
+compiled for them, least of all a workload."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
