@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from BackendBench.vllm_backend.evaluation.capacity import (
     CONTEXT_BYTES,
     CONTEXT_SHARE,
+    SHARED_CONTEXT_SHARE,
     WAITING,
     compilers,
     in_flight,
@@ -18,25 +19,26 @@ from BackendBench.vllm_backend.evaluation.capacity import (
 
 def test_an_h100_with_sixteen_cores():
     assert compilers("cuda", 16) == 14
-    flying, spares = in_flight("cuda", 14, 80 << 30)
+    flying, spares = in_flight("cuda", 14, 80 << 30, shared=False)
     assert flying == 14 + WAITING
-    assert spares == flying * 2 // 3
+    assert spares == flying // 4
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 64])
 def test_a_processor_has_at_most_four_in_hand(cores: int):
     at = compilers("cpu", cores)
     assert at == min(cores, 4)
-    assert in_flight("cpu", at, 0) == (at, 2)
+    assert in_flight("cpu", at, 0, shared=False) == (at, 2)
 
 
-@given(st.integers(1, 256), st.integers(6 << 30, 200 << 30))
-def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int):
-    flying, spares = in_flight("cuda", compilers("cuda", cores), memory)
+@given(st.integers(1, 256), st.integers(6 << 30, 200 << 30), st.booleans())
+def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int, shared: bool):
+    flying, spares = in_flight("cuda", compilers("cuda", cores), memory, shared)
     assert flying >= 2
     assert spares >= 2
     contexts = flying + spares
-    assert contexts * CONTEXT_BYTES <= CONTEXT_SHARE * memory or contexts <= 5
+    share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
+    assert contexts * CONTEXT_BYTES <= share * memory or contexts <= 5
 
 
 @pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (24, 4), (80, 12), (1000, 12)])

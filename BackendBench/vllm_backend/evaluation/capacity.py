@@ -9,12 +9,11 @@ a candidate run by turns, or an eighth of all."""
 WAITING = 16
 """Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. More of
 them make each other wait for the driver, which makes one context at a time."""
-SPARE_SHARE = 2
-"""Thirds of those in flight: of a queue that was empty many come at once, and the driver makes six contexts a second
-while they compile."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
-"""What one process's context takes of an H100's memory, and how much of a GPU all of them may take."""
+SHARED_CONTEXT_SHARE = 0.27
+"""What one process's context takes of an H100's memory, and how much of a GPU all of them may take; beside an engine,
+which has 45 %, less."""
 TIMING_BYTES = 3 << 29
 TIMING_SHARE = 0.25
 LEAST_TIMING = 3
@@ -33,13 +32,15 @@ def compilers(target: str, cores: int) -> int:
     )
 
 
-def in_flight(target: str, at_compilers: int, gpu_bytes: int) -> tuple[int, int]:
-    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context."""
+def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> tuple[int, int]:
+    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context, also while a huge problem
+    needs all the memory that there is. ``shared``: an engine may have some of it."""
     if target != "cuda":
         return at_compilers, max(2, at_compilers // 2)
-    contexts = max(4, int(CONTEXT_SHARE * gpu_bytes / CONTEXT_BYTES))
+    share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
+    contexts = max(4, int(share * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
-    return flying, max(2, min(flying * SPARE_SHARE // 3, contexts - flying))
+    return flying, max(2, min(flying // 4, contexts - flying))
 
 
 def timing_places(gpu_bytes: int, shared: bool) -> int:

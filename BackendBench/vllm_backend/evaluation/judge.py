@@ -83,9 +83,10 @@ class Judge:
             torch.device("cuda", settings.device_index) if settings.target == "cuda" else torch.device("cpu")
         )
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
-        flying, spares = capacity.in_flight(settings.target, compiling, conditions.gpu_bytes(self.device))
+        memory, shared = conditions.gpu_bytes(self.device), bool(settings.gpu_gate)
+        flying, spares = capacity.in_flight(settings.target, compiling, memory, shared)
         self.concurrency = settings.concurrency or flying
-        places = capacity.timing_places(conditions.gpu_bytes(self.device), shared=bool(settings.gpu_gate))
+        places = capacity.timing_places(memory, shared)
         self._timing_places = asyncio.Semaphore(places)
         self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
