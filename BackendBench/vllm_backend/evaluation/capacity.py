@@ -33,8 +33,8 @@ def compilers(target: str, cores: int) -> int:
 
 
 def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> tuple[int, int]:
-    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context, also while a huge problem
-    needs all the memory that there is. ``shared``: an engine may have some of it."""
+    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context, also while a huge
+    problem needs all the memory that there is. ``shared``: an engine may have some of it."""
     if target != "cuda":
         return at_compilers, max(2, at_compilers // 2)
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
