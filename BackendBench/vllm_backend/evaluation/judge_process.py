@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -74,6 +75,13 @@ async def _answer(judge: Judge, sock: socket.socket, request: dict[str, Any], wr
         sock.shutdown(socket.SHUT_RDWR)  # ends this process: its client starts another one
 
 
+async def _serve_and_end(sock: socket.socket, settings: JudgeSettings) -> None:
+    """Nothing is left to tidy up then: threads that wait for a lost GPU, and the driver's own end, take seconds,
+    and the next judge cannot begin."""
+    await serve(sock, settings)
+    os._exit(0)
+
+
 def main() -> None:
     """``python -m ...evaluation.judge_process FD SETTINGS``"""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a judge without a worker judges for nobody
@@ -81,7 +89,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.setblocking(False)
-    asyncio.run(serve(sock, JudgeSettings.model_validate_json(sys.argv[2])))
+    asyncio.run(_serve_and_end(sock, JudgeSettings.model_validate_json(sys.argv[2])))
 
 
 if __name__ == "__main__":
