@@ -53,7 +53,13 @@ def throughput_file() -> dict[str, Any]:
         "error": "no answer",
         "stage_seconds": {"compile": 0.5, "timing": 0.25},
     }
-    outcome = {"kernels": {task.hash: kernel}, "seconds": 1.0, "start_seconds": 2.0, "done_at": [0.5, 1.0]}
+    outcome = {
+        "kernels": {task.hash: kernel},
+        "seconds": 1.0,
+        "start_seconds": 2.0,
+        "complaints": [],
+        "done_at": [0.5, 1.0],
+    }
     passes = [evaluation_throughput.summary(items, outcome)]
     return {**HEAD, "cores": 16, "count": 1, "passes": passes, "differences": []}
 
