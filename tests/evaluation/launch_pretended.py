@@ -48,14 +48,14 @@ def main() -> None:
         told.value = b"nothing"
         try:
             module.launch(
-                asked["kinds"], *asked.get("grid", (1, 1, 1)), 0, ctypes.addressof(function),
+                asked["kinds"], *asked.get("grid", (1, 1, 1)), asked.get("stream", 0), ctypes.addressof(function),
                 asked.get("cooperative", 0), asked.get("dependent", 0), None, asked.get("profile"),
                 tuple(asked.get("metadata", (4, 1, 0))), "metadata", hook, hook,
                 *map(argument, asked["arguments"]),
             )  # fmt: skip
             answers.append(told.value.decode() + " hook" * len(hooks))
         except Exception as error:
-            answers.append(f"{type(error).__name__}: {error}")
+            answers.append(f"{told.value.decode()} {type(error).__name__}: {error}")
         hooks.clear()
     print(json.dumps(answers))
 

@@ -73,8 +73,23 @@ def test_the_last_block_has_a_secret_call_that_was_never_sent_and_whose_answer_i
         assert values == ready.bases[1].inputs[0].tolist()
         assert ready.failure(operation, block, [torch.relu(torch.tensor(values))]) is None
         assert ready.failure(operation, first, [torch.relu(torch.tensor(values))]) is not None
-    assert chosen == {1, 3, 5, 7}
-    assert ready.last(rng, 1).call == 0
+    assert chosen == set(range(8))
+    assert written(ready, ready.last(rng, 1).inputs) == [ready.bases[1].inputs[0].tolist()]
+
+
+def test_outputs_as_long_as_their_values_say_are_timed_on_rotations_of_the_same_values():
+    work = Workload(
+        "w", "nowhere", lambda device, generator: Call((torch.randn(99, generator=generator),)), 800
+    )
+    operation = Operation(
+        "positive", "", "(x)", lambda x: x[x > 0], lambda device, seed: [], lambda device: [work]
+    )
+    for seed in range(6):
+        ready = bench.prepare(operation, work, torch.device("cpu"), seed, BLOCK_US["cpu"] / 8)
+        assert ready is not None
+        block = ready.last(random.Random(seed), 4)
+        values = torch.tensor(written(ready, block.inputs)[block.call])
+        assert ready.failure(operation, block, [values[values > 0]]) is None
 
 
 def written(ready: bench.Bench, inputs: BlockInputs) -> list[list[float]]:
@@ -82,7 +97,11 @@ def written(ready: bench.Bench, inputs: BlockInputs) -> list[list[float]]:
     buffers = Buffers(ready.layout.input_bytes, ready.layout.output_bytes, torch.device("cpu"))
     inputs.write(buffers, inputs.count)
     places = [item.inputs[0] for item in ready.layout.items[: inputs.count]]
-    assert all(bool(same) for call in range(inputs.count) for same in inputs.unchanged(buffers, call))
+    for call, place in enumerate(places):
+        assert [bool(same) for same in inputs.unchanged(buffers, call)] == [True]
+        buffers.inputs.tensor[place.start] ^= 1
+        assert [bool(same) for same in inputs.unchanged(buffers, call)] == [False]
+        buffers.inputs.tensor[place.start] ^= 1
     return [calls.view(buffers.inputs.tensor, place).tolist() for place in places]
 
 

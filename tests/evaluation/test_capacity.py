@@ -18,10 +18,10 @@ from BackendBench.vllm_backend.evaluation.capacity import (
 
 
 def test_an_h100_with_sixteen_cores():
-    assert compilers("cuda", 16) == 14
-    flying, spares = in_flight("cuda", 14, 80 << 30, shared=False)
-    assert flying == 14 + WAITING
-    assert spares == flying // 4
+    assert compilers("cuda", 16) == 13
+    flying, spares = in_flight("cuda", 13, 80 << 30, shared=False)
+    assert flying == 13 + WAITING
+    assert spares == flying // 3
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 64])

@@ -17,7 +17,7 @@ from BackendBench.vllm_backend.evaluation.shared_calls import Buffers
 from BackendBench.vllm_backend.operations import catalog
 
 CPU = torch.device("cpu")
-OPERATIONS = ["softmax", "add", "sum", "relu", "native_layer_norm", "argmax", "eq"]
+OPERATIONS = ["softmax", "exp", "add", "sum", "relu", "native_layer_norm", "argmax", "eq"]
 """Together: rounding, complex numbers, integers, bools, several outputs, empty and 0-d tensors, NaN and infinity."""
 
 
@@ -146,6 +146,43 @@ def test_an_answer_that_nobody_wrote_is_not_right(name: str):
             buffers.outputs.tensor[place.start : end] = 0xCB
             assert not outputs.all_right(reply, chunk, buffers)
             buffers.outputs.tensor[place.start : end] = before
+
+
+def test_a_number_is_no_infinity():
+    seen = 0
+    for chunk in chunks("exp"):
+        buffers, reply = answered(chunk)
+        for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
+            for tensor, eager in zip(buffers.read(item), case.expected, strict=True):
+                if not (eager.is_floating_point() and eager.isinf().any()):
+                    continue
+                tensor[eager.isinf()] = 1.0
+                assert isinstance(chunk.image, Image)
+                assert not chunk.image.right(buffers.outputs.tensor)
+                assert not outputs.all_right(reply, chunk, buffers)
+                tensor.copy_(eager)
+                seen += 1
+    assert seen
+
+
+def test_large_chunks_have_no_image_and_are_compared_all_the_same(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(case_plan, "IMAGE_BYTES", 1 << 12)
+    made = case_plan.prepare(catalog.resolve("softmax"), CPU, 3)
+    (large, *_) = [c for c in made.chunks if c.image is None]
+    assert any(c.image is not None for c in made.chunks)
+    assert made.endurance is not None and len(made.endurance.cases) >= 3
+    buffers = Buffers(large.layout.input_bytes, large.layout.output_bytes, CPU)
+    for item, case in zip(large.layout.items, large.cases, strict=True):
+        buffers.write(item, case.inputs)
+        for place, tensor in zip(buffers.read(item), case.expected, strict=True):
+            place.copy_(tensor)
+    reply = {
+        "results": [
+            {"structure": "tensors", "outputs": [described(t) for t in c.expected]} for c in large.cases
+        ]
+    }
+    assert not outputs.all_right(reply, large, buffers)
+    assert every_case_right("softmax", large, buffers, reply)
 
 
 def test_what_lies_between_the_outputs_is_left_to_the_long_way():

@@ -95,7 +95,7 @@ def test_whatever_the_arguments_are_a_kernel_reads_their_bytes(launch: Launch):
         passed = [ARGUMENTS[k][1](v) for k, v in zip(kinds, values, strict=True) if k != "-"]
         sizes = "".join(str(len(p)) for p in passed) + SCRATCH
         asked.append({"kinds": kinds, "sizes": sizes, "arguments": values})
-        expected.append("1,1,1 128 0 0" + "".join(f" {p.hex()}" for p in passed) + NONE)
+        expected.append("1,1,1 128,1,1 0 0" + "".join(f" {p.hex()}" for p in passed) + NONE)
     assert launch(asked) == expected
 
 
@@ -106,18 +106,24 @@ def test_every_kind_that_triton_names_is_known_here(launch: Launch):
 def test_grid_size_and_attributes_arrive(launch: Launch):
     one: dict[str, Any] = {"kinds": "", "sizes": SCRATCH, "arguments": []}
     asked = [
-        {**one, "grid": [7, 5, 3], "metadata": [8, 1, 4096]},
+        {**one, "grid": [7, 5, 3], "metadata": [8, 1, 4096], "stream": 0x7F00},
         {**one, "grid": [7, 5, 3], "metadata": [4, 2, 0], "cooperative": 1, "dependent": 1},
         {**one, "metadata": [4, 16, 0]},
         {**one, "hooks": True, "profile": 1 << 33},
         {**one, "grid": [0, 5, 3], "hooks": True},
+        {**one, "grid": [65536, 65536, 1]},
+        {**one, "dependent": 1},
+        {**one, "cooperative": 1},
     ]
     assert launch(asked) == [
-        "7,5,3 256 4096 0" + NONE,
-        "14,5,3 128 0 4" + NONE,
-        "16,1,1 128 0 2" + NONE,
-        "1,1,1 128 0 0 0000000000000000 0000000002000000 hook hook",
+        "7,5,3 256,1,1 4096 7f00" + NONE,
+        "14,5,3 128,1,1 0 0 dependent=1 cooperative=1 cluster=2,1,1 spread=1" + NONE,
+        "16,1,1 128,1,1 0 0 cluster=16,1,1 spread=1 allowed=1" + NONE,
+        "1,1,1 128,1,1 0 0 0000000000000000 0000000002000000 hook hook",
         "nothing hook hook",
+        "nothing",  # as Triton has it: the product does not fit an int
+        "1,1,1 128,1,1 0 0 dependent=1" + NONE,
+        "1,1,1 128,1,1 0 0 cooperative=1" + NONE,
     ]
 
 
@@ -139,9 +145,9 @@ def test_what_cannot_be_passed_is_an_error_and_nothing_is_launched(
     launch: Launch, kinds: str, arguments: list[Any], error: str
 ):
     (answer,) = launch([{"kinds": kinds, "sizes": "", "arguments": arguments}])
-    assert answer.startswith(error)
+    assert answer.startswith(f"nothing {error}")
 
 
 def test_what_the_driver_refuses_is_an_error(launch: Launch):
     (answer,) = launch([{"kinds": "", "sizes": "fails", "arguments": []}])
-    assert answer == "RuntimeError: Triton Error [CUDA]: pretended"
+    assert answer == "nothing RuntimeError: Triton Error [CUDA]: pretended"

@@ -18,7 +18,6 @@ from BackendBench.vllm_backend.evaluation import bench, case_plan
 from BackendBench.vllm_backend.evaluation.candidate import Harness
 from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.correctness_stage import (
-    CALLS_A_THREAD,
     CorrectnessStage,
     Floor,
     _Left,
@@ -102,5 +101,5 @@ def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload
     asyncio.run(stage._compile(one, plan.chunks, [made], left))
     assert left.compiled
     assert len(seen) == sum(len(chunk.cases) for chunk in plan.chunks) + 1
-    assert seen.index(tuple(made.bases[0].inputs[0].shape)) == CALLS_A_THREAD  # early: it may take longest
+    assert near.case_names[-1] == workload.name
     assert floor.compilers.free == floor.compilers.count

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 CORES_KEPT = 2
-KEPT_SHARE = 8
-"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, since eager and
-a candidate run by turns, or an eighth of all."""
-WAITING = 16
+KEPT_SHARE = 5
+"""For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
+all. With two of sixteen a kernel of 6 us was timed twice as long as its own copy, or half."""
+WAITING = 12
 """Candidates beyond those that compile: a batch of timings and a round of checks wait for the GPU meanwhile. More of
 them make each other wait for the driver, which makes one context at a time."""
 CONTEXT_BYTES = 640 << 20
@@ -40,7 +40,7 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> t
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
     contexts = max(4, int(share * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
-    return flying, max(2, min(flying // 4, contexts - flying))
+    return flying, max(2, min(flying // 3, contexts - flying))
 
 
 def timing_places(gpu_bytes: int, shared: bool) -> int:

@@ -32,6 +32,9 @@ ENDURED = 160
 CHUNK_CASES = 10
 CHUNK_BYTES = 64 << 20
 """Cases, and bytes of inputs and outputs, that travel in one request."""
+IMAGE_BYTES = 32 << 20
+"""Of a chunk that has an image: of large tensors a comparison takes longer than asking for it, and the image and its
+limits would take four times their memory."""
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Chunk:
     trials: int = 1
     """How often it is run; above 1 for a huge case, each time with other values."""
     image: Image | None = None
-    """None for a huge case."""
+    """None for large ones."""
 
     @property
     def huge(self) -> bool:
@@ -118,7 +121,7 @@ def _endurance(
     if not first:
         return None
     size = sum(_bytes(pair) for pair in first)
-    rounds = max(1, min(ENDURED // len(first), CHUNK_BYTES // max(1, size)))
+    rounds = max(1, min(ENDURED // len(first), IMAGE_BYTES // max(1, size)))
     return _chunk(operation, first * rounds, device)
 
 
@@ -179,5 +182,7 @@ def _bytes(pair: tuple[Case, CheckedCase]) -> int:
 def _chunk(operation: Operation, pairs: list[tuple[Case, CheckedCase]], device: torch.device) -> Chunk:
     layout = shared_calls.lay_out([(case.call, checked.expected) for case, checked in pairs])
     cases = [checked for _, checked in pairs]
+    if layout.input_bytes + layout.output_bytes > IMAGE_BYTES:
+        return Chunk(cases, layout)
     answers = Answers([c.inputs for c in cases], [c.expected for c in cases], [c.precise for c in cases])
     return Chunk(cases, layout, image=draw(operation, layout, answers, device))

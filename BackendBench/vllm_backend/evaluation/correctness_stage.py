@@ -1,8 +1,7 @@
 """A candidate's way from its source to the last correctness case.
 
 - Loading and compiling take a place among the compilers, running the cases shares the device.
-- The first cases fail most wrong kernels, the next few some others, before the rest is compiled. The workloads are
-  compiled last.
+- The first cases fail most wrong kernels, before the rest is compiled. The workloads are compiled with these.
 - Whoever passes all of them is called many times more.
 """
 
@@ -12,8 +11,10 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -36,9 +37,7 @@ MOST_CONFIGURATIONS = 1 << 16
 P = ParamSpec("P")
 T = TypeVar("T")
 FIRST_CHUNKS = 1
-EARLY_CHUNKS = 3
-"""Of the cases: two of three wrong kernels fail in the first ones, some more in the early ones. Nothing else is
-compiled for them, least of all a workload."""
+"""Of the cases: two of three wrong kernels fail here, and no more is compiled for them."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
@@ -47,6 +46,9 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
+GPU_THREADS = 6
+"""That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
+twenty of them a call waits for nineteen others."""
 FIRST_CASES_SECONDS = (1.0, 2.0)
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
 this limit is short, in a first examination and in a second one; it holds only where compiling ahead went well."""
@@ -111,6 +113,7 @@ class CorrectnessStage:
         self, settings: JudgeSettings, device: torch.device, floor: Floor, rng: random.Random
     ) -> None:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
+        self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
     async def run(self, one: Examination) -> None:
         """All of it. Raises CandidateFailed."""
@@ -125,12 +128,10 @@ class CorrectnessStage:
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        early = FIRST_CHUNKS if one.prefix else EARLY_CHUNKS  # who is confirmed is no wrong kernel
-        passed = 0
-        for some in (chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:early]):
-            await self._step(one, some, [], left, passed, enduring=False)
-            passed += sum(len(c.cases) * c.trials for c in some)
-        await self._step(one, chunks[early:], benches, left, passed, enduring=not one.prefix)
+        first, others = chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:]
+        await self._step(one, first, [], left, 0, enduring=False)
+        passed = sum(len(c.cases) * c.trials for c in first)
+        await self._step(one, others, benches, left, passed, enduring=not one.prefix)
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -148,8 +149,6 @@ class CorrectnessStage:
         enduring: bool,
     ) -> None:
         """Compile all of these, then run the chunks."""
-        if not (chunks or benches or enduring):
-            return
         if one.task.dsl == "triton":
             asked = time.monotonic()
             await self._compile(one, chunks, benches, left)
@@ -200,10 +199,7 @@ class CorrectnessStage:
                 chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True
             )
         ]
-        # What takes longest, all configurations for the workloads, comes early: small things fill the gaps at the end.
-        asked[CALLS_A_THREAD:CALLS_A_THREAD] = [
-            _Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches
-        ]
+        asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
         most = MOST_THREADS
         async with self._floor.compiling(one.trial, one.prefix) as cores:
             began = time.monotonic()
@@ -276,7 +272,7 @@ class CorrectnessStage:
         """Call what waits for a GPU, which works for other candidates by turns, without keeping those waiting."""
         if self._settings.target == "cpu":
             return wait(*args, **kwargs)
-        return await asyncio.to_thread(wait, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._waiters, partial(wait, *args, **kwargs))
 
     async def _called(
         self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int], settled: bool = True

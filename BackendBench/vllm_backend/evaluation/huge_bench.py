@@ -35,7 +35,7 @@ class HugeBench(Bench):
         """One call, drawn now; kept until ``failure`` has been asked."""
         self._first = []
         self._first = [_draw(self.workload, self.device, self.rng)]
-        return StrictBlock(self._inputs(self._first), 0)
+        return StrictBlock(self._inputs(self._first), 0, 0)
 
     def last(self, rng: random.Random, count: int) -> StrictBlock:
         """As the first: no call is sent twice."""

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..state.task import EvaluationTask
@@ -22,14 +21,8 @@ from .settings import JudgeSettings
 PR_SET_PDEATHSIG = 1
 
 
-GPU_THREADS = 6
-"""That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
-twenty of them a call waits for nineteen others."""
-
-
 async def serve(sock: socket.socket, settings: JudgeSettings) -> None:
     """Judge until the client hangs up; requests run side by side."""
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(GPU_THREADS))
     judge = Judge(settings)
     try:
         await judge.start()

@@ -169,7 +169,8 @@ static PyObject *launch(PyObject *self, PyObject *args) {
         parameters[used] = &values[used];
     }
 
-    if ((long long)x * y * z > 0) {
+    /* As Triton counts: it launches nothing where the product does not fit. */
+    if ((int32_t)((uint32_t)x * (uint32_t)y * (uint32_t)z) > 0) {
         CUlaunchAttribute attributes[4];
         CUlaunchConfig config = {
             .gridDimX = (unsigned)x * (unsigned)ctas, .gridDimY = (unsigned)y, .gridDimZ = (unsigned)z,

@@ -127,11 +127,11 @@ class Lane:
         reply, kept, delivery = done.reply, done.kept, 0.0
         with self.session.blamed():
             times = claims(reply, count, bench.workload.name)
+            leftovers.refuse_reported(reply)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept
             delivery = min(delivered.wall, delivered.cpu)
-        leftovers.refuse_reported(reply)
         if watch:
             self.note(reply)
         return Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, kept)

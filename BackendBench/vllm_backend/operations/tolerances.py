@@ -215,7 +215,7 @@ def interval(operation: Operation, eager: torch.Tensor, reference: Reference, in
     theirs = _real(eager)
     both = theirs.isfinite() & limits.precise.isfinite()
     precise = torch.where(both, limits.precise, math.nan)
-    return Interval(theirs.dtype, precise, (limits.allowed * operation.tolerance_scale).to(precise.dtype))
+    return Interval(theirs.dtype, precise, limits.allowed * operation.tolerance_scale)
 
 
 def _compare(

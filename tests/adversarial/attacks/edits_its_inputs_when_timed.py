@@ -1,0 +1,27 @@
+# operation: relu
+# target: cpu
+# expect: input_modified
+"""Right for 240 calls, which is more than the cases take; after that it writes its answer over its input as well."""
+
+import numba
+import torch
+
+CALLS = 0
+
+
+@numba.njit
+def _relu(x, y, edits):
+    for i in range(x.size):
+        y[i] = x[i] if not (x[i] < 0) else 0
+        if edits:
+            x[i] = y[i]
+
+
+def relu_kernel_impl(x):
+    global CALLS
+    CALLS += 1
+    if not x.is_contiguous():
+        x = x.contiguous()
+    y = torch.empty_like(x)
+    _relu(x.view(-1).numpy(), y.view(-1).numpy(), CALLS > 240)
+    return y

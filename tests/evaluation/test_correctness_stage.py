@@ -1,0 +1,113 @@
+"""What a candidate is asked on its way through the correctness cases, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from BackendBench.vllm_backend.evaluation import case_plan
+from BackendBench.vllm_backend.evaluation.arena import Attached
+from BackendBench.vllm_backend.evaluation.candidate import Harness
+from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
+from BackendBench.vllm_backend.evaluation.correctness_stage import (
+    FIRST_CASES_SECONDS,
+    CorrectnessStage,
+    Floor,
+)
+from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed
+from BackendBench.vllm_backend.evaluation.reference_pool import Prepared
+from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.shared_calls import Buffers
+from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
+from BackendBench.vllm_backend.operations import catalog
+from BackendBench.vllm_backend.state.error_type import ErrorType
+from BackendBench.vllm_backend.state.task import EvaluationTask
+
+CPU = torch.device("cpu")
+
+
+class Here:
+    """A session whose harness runs in this process, on the judge's own memory."""
+
+    stage = ""
+    case_names: Any = ()
+
+    def __init__(self) -> None:
+        self._harness = Harness(socket.socketpair()[0])
+        self.asked: list[tuple[float, int, bool]] = []
+        """Of every run its limit, its calls, and whether it is settled."""
+
+    async def attach(self, buffers: Buffers, limit: float) -> None:
+        for name, side in (("in", buffers.inputs), ("out", buffers.outputs)):
+            self._harness._arenas[name] = Attached(side.tensor, lambda: None)
+
+    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
+        if do == "run":
+            self.asked.append((limit, len(payload["calls"]), payload["settled"]))
+        reply: dict[str, Any] = self._harness._handlers[do](payload, [])
+        assert "failure" not in reply, reply
+        return {**reply, "threads": 0}  # those of this process are the judge's
+
+    def kill(self) -> None:
+        """Nothing to end."""
+
+    async def gone(self) -> bool:
+        """At once."""
+        return True
+
+
+def examined(code: str, again: bool = False) -> Here:
+    """A candidate of relu on its way, as on a GPU but for the device. Raises CandidateFailed."""
+    operation = catalog.resolve("relu")
+    plan = case_plan.prepare(operation, CPU, 1)
+    task = EvaluationTask(
+        id="a", run="r", operation="relu", code=code, hash="h", dsl="cuda", target="cuda", model="m",
+        timestamp=time.time(),
+    )  # fmt: skip
+    settings = JudgeSettings(target="cuda", allow_library_calls=True)
+    floor = Floor(DeviceLock(), CompilerPlaces(2), "cuda")
+    stage = CorrectnessStage(settings, CPU, floor, random.Random(0))
+    session, trial = Here(), Trial()
+    trial.again = again
+    buffers = Buffers(*plan.room, CPU)
+    prepared = Prepared(operation, plan, [], [])
+    asyncio.run(stage.run(Examination(session, buffers, task, prepared, trial, "")))  # type: ignore[arg-type]
+    assert trial.passed == plan.total
+    return session
+
+
+RIGHT = "import torch\ndef relu_kernel_impl(x):\n    return torch.clamp(x, min=0)\n"
+LATE = """
+import torch
+calls = 0
+def relu_kernel_impl(x):
+    global calls
+    calls += 1
+    y = torch.clamp(x, min=0)
+    return y + 1 if calls == {call} else y
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_first_cases_have_a_short_limit_and_many_calls_are_waited_for_once(again: bool):
+    asked = examined(RIGHT, again).asked
+    assert asked[0][0] == FIRST_CASES_SECONDS[again]
+    assert all(limit > max(FIRST_CASES_SECONDS) for limit, _, _ in asked[1:])
+    assert [settled for _, _, settled in asked] == [True] * (len(asked) - 1) + [False]
+    assert asked[-1][1] > 100
+
+
+@pytest.mark.parametrize("call", [60, 121, 197])
+def test_one_wrong_answer_among_many_is_found(call: int):
+    """With a few secret ones of these calls compared, hardly one of them was."""
+    with pytest.raises(CandidateFailed) as caught:
+        examined(LATE.format(call=call))
+    assert caught.value.failure.error_type is ErrorType.WRONG_VALUES
+    assert "again and again" in caught.value.failure.message
