@@ -1,7 +1,7 @@
 # operation: relu
 # target: cpu
 # expect: input_modified
-"""Right for 240 calls, which is more than the cases take; after that it writes its answer over its input as well."""
+"""Right for as long as the cases take and a few calls more; then it writes its answer over its input as well."""
 
 import numba
 import torch
@@ -23,5 +23,5 @@ def relu_kernel_impl(x):
     if not x.is_contiguous():
         x = x.contiguous()
     y = torch.empty_like(x)
-    _relu(x.view(-1).numpy(), y.view(-1).numpy(), CALLS > 240)
+    _relu(x.view(-1).numpy(), y.view(-1).numpy(), CALLS > 204)
     return y
