@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import torch
 
-from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure
+from BackendBench.vllm_backend.evaluation.arena import CudaError
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
+from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.evaluation.trial import Trial
 from BackendBench.vllm_backend.state.error_type import ErrorType
-from BackendBench.vllm_backend.state.task import EvaluationTask
+from BackendBench.vllm_backend.state.task import EvaluationTask, Target
 
 TASK = EvaluationTask(
     id="r/relu/0:0", run="r", operation="relu", code="", hash="0", dsl="triton", target="cuda"
@@ -20,27 +23,68 @@ TASK = EvaluationTask(
 class Rehearsed(Judge):
     """Its examinations end as they are told to, and every one is fine after the last of them."""
 
-    def __init__(self, *ends: tuple[ErrorType, bool]) -> None:
+    def __init__(self, target: Target, *ends: tuple[ErrorType, bool] | Exception) -> None:
+        self.settings = JudgeSettings(target=target)
+        self.device = torch.device(target)
         self.ends = list(ends)
-        self.tries = 0
+        self.tries = self.rooms = 0
 
     async def _try(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         self.tries += 1
         if not self.ends:
             return None
-        error, hurried = self.ends.pop(0)
-        trial.hurried, trial.passed = hurried, 3
-        raise CandidateFailed(Failure(error, "rehearsed"))
+        end = self.ends.pop(0)
+        if isinstance(end, Exception):
+            raise end
+        trial.hurried, trial.passed = end[1], 3
+        raise CandidateFailed(Failure(end[0], "rehearsed"))
+
+    async def _make_room(self) -> None:
+        self.rooms += 1
 
 
-def tried(*ends: tuple[ErrorType, bool]) -> tuple[int, ErrorType | None]:
+def tried(*ends: tuple[ErrorType, bool], target: Target = "cpu") -> tuple[int, ErrorType | None]:
     """How often it was examined, and what came of it."""
-    judge = Rehearsed(*ends)
+    judge = Rehearsed(target, *ends)
     try:
-        failure = asyncio.run(judge._try_twice(TASK, "", Trial()))
+        failure = asyncio.run(judge._try_until_believed(TASK, "", Trial()))
     except CandidateFailed as error:
         failure = error.failure
     return judge.tries, failure.error_type if failure else None
+
+
+FULL = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 196.00 MiB"),
+    CudaError("the CUDA driver answered CUDA_ERROR_OUT_OF_MEMORY"),
+    InfrastructureFault("eager's process failed: OutOfMemoryError: CUDA out of memory."),
+]
+
+
+@pytest.mark.parametrize("error", FULL)
+def test_a_gpu_that_is_full_is_waited_for_and_is_nobodys_failure(error: Exception):
+    judge = Rehearsed("cuda", error, error, error)
+    assert asyncio.run(judge._try_until_believed(TASK, "", Trial())) is None
+    assert (judge.tries, judge.rooms) == (4, 3)
+    judge = Rehearsed("cuda", *[error] * 9)
+    with pytest.raises(InfrastructureFault, match="full"):
+        asyncio.run(judge._try_until_believed(TASK, "", Trial()))
+    assert judge.tries == 4
+
+
+def test_other_faults_are_not_waited_for():
+    for target, error in (("cuda", InfrastructureFault("the warm server died")), ("cpu", FULL[0])):
+        judge = Rehearsed(target, error)  # type: ignore[arg-type]
+        with pytest.raises(type(error)):
+            asyncio.run(judge._try_until_believed(TASK, "", Trial()))
+        assert (judge.tries, judge.rooms) == (1, 0)
+
+
+@pytest.mark.parametrize(("times", "believed"), [(1, None), (3, None), (4, ErrorType.OUT_OF_MEMORY)])
+def test_who_runs_out_of_a_gpus_memory_is_believed_only_when_there_was_room(
+    times: int, believed: ErrorType | None
+):
+    found = tried(*[(ErrorType.OUT_OF_MEMORY, False)] * times, target="cuda")
+    assert found == (min(4, times + 1), believed)
 
 
 @pytest.mark.parametrize("error", [ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.CLOCK_TAMPERING])

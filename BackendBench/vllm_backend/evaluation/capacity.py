@@ -11,9 +11,9 @@ WAITING = 12
 them make each other wait for the driver, which makes one context at a time."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
-SHARED_CONTEXT_SHARE = 0.27
+SHARED_CONTEXT_SHARE = 0.2
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take; beside an engine,
-which has 45 %, less."""
+which has 45 %, less: with 0.27, references and a batch of timings there was no memory left."""
 TIMING_BYTES = 3 << 29
 TIMING_SHARE = 0.25
 LEAST_TIMING = 3

@@ -30,6 +30,7 @@ from . import (
     case_plan,
     conditions,
     cores,
+    doubt,
     eager,
     interval,
     leftovers,
@@ -53,11 +54,6 @@ from .shared_calls import Buffers
 from .timing_stage import TimingStage
 from .trial import Examination, Trial, Where, verdict
 from .warm_pool import WarmPool
-
-DOUBTFUL = {
-    ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.PROTOCOL_VIOLATION, ErrorType.CLOCK_TAMPERING,
-}  # fmt: skip
-"""Failures that something else on the machine can cause; repeated once in a fresh process."""
 
 DEVICE_SUSPECT = {
     ErrorType.RUNTIME_ERROR, ErrorType.ILLEGAL_MEMORY_ACCESS, ErrorType.OUT_OF_MEMORY, ErrorType.TIMEOUT,
@@ -143,7 +139,7 @@ class Judge:
         """The verdict for one candidate. Raises InfrastructureFault."""
         trial = Trial()
         try:
-            failure = await self._try_twice(task, operation_source, trial)
+            failure = await self._try_until_believed(task, operation_source, trial)
         except CandidateFailed as error:
             failure = error.failure
         suspect = failure is not None and failure.error_type in DEVICE_SUSPECT
@@ -164,15 +160,31 @@ class Judge:
         except RuntimeError as error:
             return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
-    async def _try_twice(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
-        try:
-            return await self._try(task, source, trial)
-        except CandidateFailed as error:
-            hurried = trial.hurried and error.failure.error_type is ErrorType.TIMEOUT
-            if error.failure.error_type not in DOUBTFUL and not hurried:
-                raise
-        trial.passed, trial.ratios, trial.hurried, trial.again = 0, [], False, True
-        return await self._try(task, source, trial)
+    async def _try_until_believed(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await self._try(task, source, trial)
+            except CandidateFailed as error:
+                most = doubt.most_tries(error.failure.error_type, trial.hurried, self.settings.target)
+                if tries >= most:
+                    raise
+                full = most == doubt.FULL_TRIES
+            except Exception as error:
+                if self.device.type != "cuda" or not doubt.is_full(error):
+                    raise
+                if tries >= doubt.FULL_TRIES:
+                    raise InfrastructureFault(f"the GPU is full: {error}") from None
+                full = True
+            if full:
+                await self._make_room()
+            trial.passed, trial.ratios, trial.hurried, trial.again = 0, [], False, True
+
+    async def _make_room(self) -> None:
+        async with self._lock.shared():
+            await asyncio.to_thread(torch.cuda.empty_cache)
+        await doubt.room(self.device)
 
     async def _try(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         operation = await asyncio.to_thread(_operation, task.operation, source)  # a first look-up may trace
