@@ -135,9 +135,8 @@ def prepare(
     expected = answers[0]
     if expected is None:
         return None
-    if not _alike(
-        made, answers
-    ):  # outputs as long as their values say: then all calls have the same values, rotated
+    # Outputs may be as long as their values say: then all calls have the same values, rotated.
+    if not _alike(made, answers):
         made, answers = made[:1] * BASES, answers[:1] * BASES
     size = sum(t.numel() * t.element_size() for t in [*shared_calls.tensors_of(made[0]), *expected])
     count = block_size(device.type, eager_us, size)
