@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from BackendBench.vllm_backend.evaluation.judge import DOUBTFUL
+from BackendBench.vllm_backend.evaluation.doubt import DOUBTFUL
 from BackendBench.vllm_backend.state.connection import connect
 from BackendBench.vllm_backend.state.error_type import ErrorType
 
