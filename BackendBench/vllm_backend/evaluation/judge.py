@@ -182,6 +182,8 @@ class Judge:
             trial.passed, trial.ratios, trial.hurried, trial.again = 0, [], False, True
 
     async def _make_room(self) -> None:
+        """Give back what can be made anew, and wait for what others will give back."""
+        self._references.shrink()
         async with self._lock.shared():
             await asyncio.to_thread(torch.cuda.empty_cache)
         await doubt.room(self.device)

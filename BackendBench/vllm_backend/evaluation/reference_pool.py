@@ -79,6 +79,12 @@ class ReferencePool:
         prepared.uses += 1
         return prepared
 
+    def shrink(self) -> None:
+        """Drop the half that was not used for longest: its memory is needed. Whoever uses one keeps it until he is
+        done."""
+        for _ in range(len(self._sets) // 2):
+            self._sets.popitem(last=False)
+
     def _draw(self) -> int:
         self._made += 1
         return (
