@@ -77,6 +77,21 @@ def test_the_last_block_has_a_secret_call_that_was_never_sent_and_whose_answer_i
     assert written(ready, ready.last(rng, 1).inputs) == [ready.bases[1].inputs[0].tolist()]
 
 
+def test_of_large_calls_on_a_processor_the_first_inputs_are_sent_again(monkeypatch):
+    monkeypatch.setitem(bench.LAST_BYTES, "cpu", 71)
+    work = Workload(
+        "w", "nowhere", lambda device, generator: Call((torch.randn(9, generator=generator),)), 72
+    )
+    operation = Operation("relu", "", "(x)", torch.relu, lambda device, seed: [], lambda device: [work])
+    ready = bench.prepare(operation, work, torch.device("cpu"), 1, BLOCK_US["cpu"] / 8)
+    assert ready is not None
+    block = ready.last(random.Random(1), 8)
+    values = written(ready, block.inputs)[block.call]
+    assert values == ready.bases[0].inputs[0].tolist()
+    assert ready.failure(operation, block, [torch.relu(torch.tensor(values))]) is None
+    assert ready.failure(operation, block, [torch.tensor(values)]) is not None
+
+
 def test_outputs_as_long_as_their_values_say_are_timed_on_rotations_of_the_same_values():
     work = Workload(
         "w", "nowhere", lambda device, generator: Call((torch.randn(99, generator=generator),)), 800

@@ -10,18 +10,15 @@ import dataclasses
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..operations.operation import Call, Operation, Workload
+from ..operations.reference64 import Reference
 from . import calls, shared_calls
 from .failure import Failure
 from .outputs import compare
 from .shared_calls import BlockInputs, blank_inputs, write_rolled
-
-if TYPE_CHECKING:
-    from ..operations.reference64 import Reference
 
 BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
 """Length of an eager block. CPU: long against the scheduler's wake-ups (50 us). GPU: a few dozen short kernels."""
@@ -32,6 +29,9 @@ BLOCK_BYTES = {"cpu": 256 << 20, "cuda": 512 << 20}
 """Inputs and outputs of one block; every call of a block has its own."""
 BASES = 2
 """Independent sets of inputs per workload; the calls of a block have rotations of them, by turns."""
+LAST_BYTES = {"cpu": 64 << 20, "cuda": 1 << 40}
+"""Inputs and outputs of a call up to which the last strict one has inputs of its own. Float64 answers to larger ones
+take a processor many seconds, so there the first one's inputs are sent again."""
 FLUSH_BYTES = 256 << 20
 """Read before every timed call on a GPU: over four times the largest L2 (60 MB on an H200), and long enough
 (60 us and more) for a launch from Python to hide behind it."""
@@ -75,6 +75,8 @@ class Bench:
     eager_us: float
     """A first estimate, which sizes the block; never part of a speedup."""
     device: torch.device
+    last_base: int = BASES - 1
+    """Whose inputs the strict call of the last block has; other bases than this and the first have no answers."""
 
     @property
     def calls(self) -> int:
@@ -86,8 +88,8 @@ class Bench:
         return self._strict(random.Random(0), 1, 0)
 
     def last(self, rng: random.Random, count: int) -> StrictBlock:
-        """A block of ``count`` calls, a secret one of which has inputs that were never sent before."""
-        return self._strict(rng, count, BASES - 1)
+        """A block of ``count`` calls, a secret one of which has inputs that were never sent before, see LAST_BYTES."""
+        return self._strict(rng, count, self.last_base)
 
     def _strict(self, rng: random.Random, count: int, base: int) -> StrictBlock:
         call = rng.randrange(count)
@@ -142,8 +144,14 @@ def prepare(
     count = block_size(device.type, eager_us, size)
     layout = shared_calls.lay_out([(made[slot % BASES], expected) for slot in range(count)])
     picked = [_pick(t, generator) for t in expected]
-    bases = [_base(operation, *pair, picked) for pair in zip(made, answers, strict=True)]
-    return Bench(workload, bases, picked, layout, eager_us, device)
+    last = BASES - 1 if size <= LAST_BYTES[device.type] else 0
+    bases = [
+        _base(operation, call, answer, picked)
+        if index in (0, last)
+        else Base(shared_calls.tensors_of(call), [], Reference(None, [], 1))
+        for index, (call, answer) in enumerate(zip(made, answers, strict=True))
+    ]
+    return Bench(workload, bases, picked, layout, eager_us, device, last)
 
 
 def _alike(made: Sequence[Call], answers: Sequence[list[torch.Tensor] | None]) -> bool:

@@ -70,7 +70,7 @@ def prepare(
     if expected is None:
         return None
     layout = shared_calls.lay_out([(call, expected)])
-    return HugeBench(workload, [], [], layout, eager_us, device, rng)
+    return HugeBench(workload, [], [], layout, eager_us, device, rng=rng)
 
 
 def _draw(workload: Workload, device: torch.device, rng: random.Random) -> Call:
