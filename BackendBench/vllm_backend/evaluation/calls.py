@@ -32,6 +32,11 @@ class Place:
     stride: tuple[int, ...]
     dtype: str
 
+    @property
+    def size(self) -> int:
+        """Bytes from the first element to the last one that the tensor touches."""
+        return span(self.shape, self.stride) * dtype_of(self.dtype).itemsize
+
     def to_json(self) -> list[Any]:
         return [self.start, list(self.shape), list(self.stride), self.dtype]
 
@@ -99,9 +104,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 def view(arena: torch.Tensor, place: Place) -> torch.Tensor:
     """The tensor at ``place`` of ``arena`` (1-d uint8); shares memory with it."""
-    dtype = dtype_of(place.dtype)
-    size = span(place.shape, place.stride) * dtype.itemsize
-    flat = arena[place.start : place.start + size].view(dtype)
+    flat = arena[place.start : place.start + place.size].view(dtype_of(place.dtype))
     return flat.as_strided(place.shape, place.stride, flat.storage_offset())
 
 

@@ -64,6 +64,13 @@ class Chunk:
     """None for large ones."""
 
     @property
+    def inputs(self) -> shared_calls.BlockInputs:
+        """Those of all its cases."""
+        image = None if self.image is None else self.image.inputs
+        tensors = [case.inputs for case in self.cases]
+        return shared_calls.BlockInputs(self.layout, len(self.cases), image, tensors)
+
+    @property
     def huge(self) -> bool:
         """Whether its tensors have to be drawn before it is run."""
         return self.cases[0].layout is not None

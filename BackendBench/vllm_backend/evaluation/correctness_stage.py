@@ -281,11 +281,7 @@ class CorrectnessStage:
 
         ``turns``: for each call the configuration of an autotuned kernel. ``settled``: see the harness.
         """
-        if chunk.image is not None:
-            one.buffers.write_all(chunk.image.inputs)
-        else:
-            for item, case in zip(chunk.layout.items, chunk.cases, strict=True):
-                one.buffers.write(item, case.inputs)
+        chunk.inputs.write(one.buffers, len(chunk.cases))
         one.buffers.poison(chunk.layout)
         await self._aside(one.buffers.settle)
         one.session.case_names = [c.name for c in chunk.cases]

@@ -158,7 +158,7 @@ class Judge:
             torch.ones(1, device=self.device).add_(1).item()
             return True
         except RuntimeError as error:
-            return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+            return doubt.is_full(error)
 
     async def _try_until_believed(self, task: EvaluationTask, source: str, trial: Trial) -> Failure | None:
         tries = 0

@@ -172,9 +172,7 @@ def _flat(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _flat_view(memory: torch.Tensor, place: calls.Place) -> torch.Tensor:
-    dtype = calls.dtype_of(place.dtype)
-    size = calls.span(place.shape, place.stride) * dtype.itemsize
-    return memory[place.start : place.start + size].view(dtype)
+    return memory[place.start : place.start + place.size].view(calls.dtype_of(place.dtype))
 
 
 def bits(tensor: torch.Tensor) -> torch.Tensor:
@@ -231,6 +229,6 @@ def blank_inputs(layout: Layout, count: int, device: torch.device) -> torch.Tens
     memory, end = torch.empty(size, dtype=torch.uint8), 0
     for place in sorted((p for item in layout.items[:count] for p in item.inputs), key=lambda p: p.start):
         memory[end : place.start] = 0
-        end = place.start + calls.span(place.shape, place.stride) * calls.dtype_of(place.dtype).itemsize
+        end = place.start + place.size
     memory[end:] = 0
     return memory
