@@ -18,6 +18,7 @@ python3 -m zipfile -e "$tmp"/vllm-*.whl "$tmp/engine"
 rm -f "$tmp/engine/vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so" "$tmp/engine/vllm/vllm-rs"
 find "$tmp/engine" -name '*cpython-31[0134]*' -delete
 for one in engine needs; do tar c -C "$tmp/$one" . | xz -T0 -2 >"$tmp/$one.tar.xz"; done
-cat "$tmp/engine.tar.xz" "$tmp/needs.tar.xz" | split -n "$parts" -d -a 1 - "$dir/part."
-printf 'VLLM_BYTES=%s\nNEEDS_BYTES=%s\nPARTS=%s\n' "$(stat -c %s "$tmp/engine.tar.xz")" "$(stat -c %s "$tmp/needs.tar.xz")" "$parts" >"$dir/SIZES"
+engine=$(stat -c %s "$tmp/engine.tar.xz") needs=$(stat -c %s "$tmp/needs.tar.xz")
+cat "$tmp/engine.tar.xz" "$tmp/needs.tar.xz" | split -b $(((engine + needs + parts - 1) / parts)) -d -a 1 - "$dir/part."
+printf 'VLLM_BYTES=%s\nNEEDS_BYTES=%s\nPARTS=%s\n' "$engine" "$needs" "$parts" >"$dir/SIZES"
 ls -l "$dir"
