@@ -220,6 +220,40 @@ def test_a_timing_that_gives_up_waiting_lets_the_others_in():
     play(scene)
 
 
+class Mortal:
+    """A process that is gone when it is told so."""
+
+    def __init__(self) -> None:
+        self.killed = False
+        self.end = asyncio.Event()
+
+    def kill(self) -> None:
+        self.killed = True
+
+    async def gone(self) -> bool:
+        return await self.end.wait()
+
+
+@pytest.mark.parametrize("exclusively", [False, True])
+def test_whose_process_fails_inside_is_ended_and_nobody_is_alone_before_it_is_gone(exclusively):
+    async def scene(s: Scene) -> None:
+        process = Mortal()
+        use = s.lock.exclusive_by if exclusively else s.lock.shared_by
+        with pytest.raises(ZeroDivisionError):
+            async with use(process):
+                raise ZeroDivisionError
+        assert process.killed
+        async with s.lock.exclusive():
+            alone = asyncio.ensure_future(s.lock.alone())
+            await settle()
+            assert not alone.done()
+            process.end.set()
+            await settle()
+            assert alone.done()
+
+    play(scene)
+
+
 @pytest.mark.parametrize("name", ["x", "a"])
 def test_who_fails_inside_leaves_the_lock_free(name):
     async def scene(s: Scene) -> None:
@@ -280,7 +314,7 @@ def test_in_any_order_one_is_alone_or_many_share_and_in_the_end_everybody_was_in
     play(scene, batch, patience=seconds, long=seconds)
 
 
-def test_what_is_left_behind_keeps_others_from_having_it_alone_and_not_from_sharing():
+def test_beside_what_is_left_behind_others_share_or_have_it_and_are_alone_when_it_is_gone():
     async def scene(made: Scene) -> None:
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         await made.arrive("x1")
@@ -290,9 +324,12 @@ def test_what_is_left_behind_keeps_others_from_having_it_alone_and_not_from_shar
         assert made.inside == ["s1"]
         await made.leave("s1")
         await made.arrive("x2")
-        assert made.inside == []
+        assert made.inside == ["x2"]
+        alone = asyncio.ensure_future(made.lock.alone())
+        await settle()
+        assert not alone.done()
         gone.set_result(None)
         await settle()
-        assert made.inside == ["x2"]
+        assert alone.done()
 
     play(scene)

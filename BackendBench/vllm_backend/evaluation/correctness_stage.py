@@ -26,7 +26,7 @@ from . import case_plan, leftovers, outputs
 from .bench import Bench
 from .case_plan import Chunk
 from .compiler_places import CompilerPlaces, Taken
-from .device_lock import DeviceLock
+from .device_lock import DeviceLock, Process
 from .failure import CandidateFailed, Failure
 from .session import Session
 from .settings import JudgeSettings
@@ -49,11 +49,12 @@ everybody who came with it. Where all cores are busy threads gain nothing: each 
 GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
-FIRST_CASES_SECONDS = (1.0, 2.0)
-"""On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing, so
-this limit is short, in a first examination and in a second one; it holds only where compiling ahead went well."""
+FIRST_CASES_SECONDS = 1.0
+"""On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing and
+makes their checks ten times as long, so this limit is short; it holds only where compiling ahead went well. Who exceeds
+it because another one hangs has the device alone the second time."""
 LONG_SECONDS = 3.0
-LONG_THREADS = 4
+LONG_THREADS = 8
 """Who compiles for so long has so many threads even where all cores are busy: otherwise it would be left over when
 everybody else is done. Nine of ten candidates are done by then."""
 
@@ -75,6 +76,17 @@ class Floor:
         )
         async with trial.waiting(prefix, place) as taken, trial.stage(prefix + "compile"):
             yield taken
+
+    @asynccontextmanager
+    async def device(self, process: Process, alone: bool) -> AsyncIterator[None]:
+        """The device, beside others or, for a candidate that failed for what may have been another's doing, alone."""
+        if self.target == "cpu" or not alone:
+            async with self.lock.shared_by(process):
+                yield
+            return
+        async with self.lock.exclusive_by(process):
+            await self.lock.alone()
+            yield
 
 
 @dataclass
@@ -156,7 +168,10 @@ class CorrectnessStage:
         if not chunks and not enduring:
             return
         waited = time.monotonic()
-        async with self._floor.lock.shared_by(one.session), one.trial.stage(one.prefix + "correctness"):
+        async with (
+            self._floor.device(one.session, alone=one.trial.again and not passed),
+            one.trial.stage(one.prefix + "correctness"),
+        ):
             waited = time.monotonic() - waited
             left.deadline += waited
             one.trial.book(one.prefix + "wait", waited)
@@ -239,7 +254,7 @@ class CorrectnessStage:
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         if one.trial.hurried:
-            limit = min(limit, FIRST_CASES_SECONDS[one.trial.again])
+            limit = min(limit, FIRST_CASES_SECONDS)
         reply = await self._called(one, chunk, limit, _turns(chunk, left))
         one.trial.hurried = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)

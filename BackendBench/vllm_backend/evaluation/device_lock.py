@@ -1,6 +1,7 @@
 """Who may use the device: many that compile and check, or one that is timed.
 
-- A timing waits until the others have left the device and then has it alone.
+- A timing waits until the others have left the device. Whom it ended may take a while to be gone: meanwhile the next
+  one has the device beside him, for what is not timed, and waits until it is ``alone``.
 - Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. Newcomers
   share the device until a batch is ready or a timing has waited long; then it is the timings' *turn*, and newcomers
   wait. After a batch everybody who waits to share goes.
@@ -51,6 +52,8 @@ class DeviceLock:
         self._batch, self._patience, self._long = batch, patience, long
         self._condition = asyncio.Condition()
         self._sharing = 0
+        self._leaving = 0
+        """Who uses the device no more, but is still there."""
         self._exclusive = False
         self._waiting = 0
         self._impatient = 0
@@ -99,12 +102,24 @@ class DeviceLock:
     async def shared_by(self, process: Process) -> AsyncIterator[None]:
         """``shared`` for a process: where it fails it is killed, and counts as there until it is gone."""
         async with self.shared():
-            try:
+            with self._ended_where_it_fails(process):
                 yield
-            except BaseException:
-                process.kill()
-                self.leave_until(process.gone())
-                raise
+
+    @contextlib.asynccontextmanager
+    async def exclusive_by(self, process: Process) -> AsyncIterator[None]:
+        """``exclusive`` for a process, likewise."""
+        async with self.exclusive():
+            with self._ended_where_it_fails(process):
+                yield
+
+    @contextlib.contextmanager
+    def _ended_where_it_fails(self, process: Process) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            process.kill()
+            self.leave_until(process.gone())
+            raise
 
     def _may_share(self, mine: int) -> bool:
         return not self._exclusive and (
@@ -113,7 +128,7 @@ class DeviceLock:
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Have the device alone."""
+        """Have the device before everybody else, and once those who leave are gone, see ``alone``, for oneself."""
         async with self._condition:
             self._waiting += 1
             self._take_turn()
@@ -137,6 +152,11 @@ class DeviceLock:
                 if self._in_a_row >= self._batch or not self._waiting:
                     self._end_turn()
                 self._condition.notify_all()
+
+    async def alone(self) -> None:
+        """Wait until nobody is there any more, for who has the device exclusively."""
+        async with self._condition:
+            await self._condition.wait_for(lambda: not self._leaving)
 
     def _take_turn(self) -> None:
         """Make it the timings' turn where it is due."""
@@ -188,8 +208,8 @@ class DeviceLock:
 
     def leave_until(self, gone: Awaitable[object]) -> None:
         """Whoever uses the device says what of him is still there when he leaves: others may share the device with it,
-        nobody has it alone before ``gone``."""
-        self._sharing += 1
+        nobody is alone before ``gone``."""
+        self._leaving += 1
         self._keep(asyncio.ensure_future(self._left(gone)))
 
     async def _left(self, gone: Awaitable[object]) -> None:
@@ -197,7 +217,7 @@ class DeviceLock:
             await gone
         finally:
             async with self._condition:
-                self._sharing -= 1
+                self._leaving -= 1
                 self._condition.notify_all()
 
     def _keep(self, task: asyncio.Future[None]) -> None:

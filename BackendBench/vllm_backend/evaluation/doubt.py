@@ -19,7 +19,8 @@ FULL_TRIES = 4
 """A GPU is full of others' contexts, candidates and an engine more often than of one candidate: who runs out of its
 memory is examined so often, each time when there is room."""
 ROOM_BYTES = 8 << 30
-"""Free, of a GPU: several times what an honest candidate takes (see capacity.TIMING_BYTES)."""
+"""Free, of a GPU: several times what an honest candidate takes while it is timed (512 MB of inputs and outputs in an
+arena, as much of its own, 256 MB that are read for a cold L2)."""
 ROOM_SECONDS = 20.0
 """How long it is waited for that: longer than what fills it, a batch of timings, takes."""
 POLL_SECONDS = 0.5

@@ -13,8 +13,8 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -82,9 +82,7 @@ class Judge:
         memory, shared = conditions.gpu_bytes(self.device), bool(settings.gpu_gate)
         flying, spares = capacity.in_flight(settings.target, compiling, memory, shared)
         self.concurrency = settings.concurrency or flying
-        places = capacity.timing_places(memory, shared)
-        self._timing_places = asyncio.Semaphore(places)
-        self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
+        self._lock = DeviceLock(max(1, min(BATCH, self.concurrency // 3)))
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
@@ -244,17 +242,16 @@ class Judge:
         lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         try:
-            async with trial.waiting(prefix, self._timing_places):
-                async with (
-                    trial.waiting(prefix, self._lock.shared_by(session)),
-                    trial.stage(prefix + "rehearsal"),
-                ):
-                    rehearsed = await self._rehearse(lane, prepared)
-                async with (
-                    trial.waiting(prefix, self._lock.exclusive()),
-                    trial.waiting(prefix, self._gate.exclusive()),
-                    trial.stage(prefix + "timing"),
-                ):
+            # On a CPU a first call may compile, for seconds. On a GPU it is done while whoever was timed before is
+            # still leaving the device; his memory is free then.
+            on_cpu, rehearsed = self.device.type == "cpu", list[Rehearsed]()
+            if on_cpu:
+                async with trial.waiting(prefix, self._lock.shared_by(session)):
+                    rehearsed = await self._rehearse(lane, prepared, trial, prefix)
+            async with trial.waiting(prefix, self._lock.exclusive_by(session)):
+                if not on_cpu:
+                    rehearsed = await self._rehearse(lane, prepared, trial, prefix)
+                async with trial.waiting(prefix, self._alone()), trial.stage(prefix + "timing"):
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
         finally:
             session.kill()
@@ -265,9 +262,19 @@ class Judge:
     def _timed(self, prepared: Prepared) -> list[Bench]:
         return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
 
-    async def _rehearse(self, lane: Lane, prepared: Prepared) -> list[Rehearsed]:
-        """First calls on every workload, while others share the device: mapping and scrubbing memory, too, would
-        disturb a timing."""
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Nobody who was timed before is there any more, and no engine works."""
+        await self._lock.alone()
+        async with self._gate.exclusive():
+            yield
+
+    async def _rehearse(self, lane: Lane, prepared: Prepared, trial: Trial, prefix: str) -> list[Rehearsed]:
+        """First calls on every workload: mapping and scrubbing memory, too, would disturb a timing."""
+        async with trial.stage(prefix + "rehearsal"):
+            return await self._rehearse_all(lane, prepared)
+
+    async def _rehearse_all(self, lane: Lane, prepared: Prepared) -> list[Rehearsed]:
         if not lane.buffers.hold(prepared.bench_room):
             lane.buffers = await eager.attached(lane.session, prepared.bench_room, self.device, lane.limit)
         rehearsed = [
