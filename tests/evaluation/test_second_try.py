@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from BackendBench.vllm_backend.evaluation.arena import CudaError
+from BackendBench.vllm_backend.evaluation.doubt import Hints, most_tries
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
@@ -36,7 +37,8 @@ class Rehearsed(Judge):
         end = self.ends.pop(0)
         if isinstance(end, Exception):
             raise end
-        trial.hurried, trial.passed = end[1], 3
+        trial.hurried = trial.unplaced = end[1]
+        trial.passed = 3
         raise CandidateFailed(Failure(end[0], "rehearsed"))
 
     async def _make_room(self) -> None:
@@ -101,3 +103,11 @@ def test_a_time_out_is_tried_again_only_where_the_limit_was_short():
 
 def test_a_wrong_value_is_believed_at_once_whatever_the_limit():
     assert tried((ErrorType.WRONG_VALUES, True)) == (1, ErrorType.WRONG_VALUES)
+
+
+@pytest.mark.parametrize("error", [ErrorType.RUNTIME_ERROR, ErrorType.ILLEGAL_MEMORY_ACCESS])
+def test_an_error_of_a_gpu_that_is_no_cases_is_looked_for_a_second_time(error):
+    assert tried((error, True), (error, False)) == (2, error)
+    assert tried((error, False)) == (1, error)
+    assert most_tries(error, Hints(unplaced=True), "cuda") == 2
+    assert most_tries(error, Hints(hurried=True), "cuda") == 1

@@ -37,12 +37,8 @@ MESSAGE_LIMIT = 3000
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
 
-QUEUE_CYCLES = 75_000
-"""About 40 us of GPU clock for each call of a block, before it: a wrapper of a kernel may take 130 us of Python a call
-and still be queued in time, as each call is also preceded by some 90 us of reading for a cold L2."""
-
-LEAST_QUEUED = 8
-"""A short block waits as long as one of so many calls."""
+CYCLES_A_MICROSECOND = 1980
+"""A Hopper's clock at its fastest; on a slower GPU a block is held up for longer than was asked for."""
 
 _clock = time.perf_counter_ns  # bound before any candidate code exists
 
@@ -57,6 +53,8 @@ class Harness:
         self._arenas: dict[str, arena.Attached] = {}
         self._flush: torch.Tensor | None = None
         self._sink: torch.Tensor | None = None
+        self._queued_us = 0.0
+        """What queueing the last block took."""
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
@@ -194,12 +192,10 @@ class Harness:
 
         turn = request["untuned"]
         with contextlib.nullcontext() if turn is None else self._untuned(turn) as tuning:
-            results, times = timed(
-                prepared, watched if request["watch"] else self._call, request.get("flush_bytes", 0)
-            )
+            results, times = timed(prepared, watched if request["watch"] else self._call, request)
         reply: dict[str, Any] = {
-            "times_us": times, "threads": _thread._count() - self._threads, "computed": sorted(watch.calls),
-            "tunes": tuning is not None and tuning.used,
+            "times_us": times, "queued_us": self._queued_us, "threads": _thread._count() - self._threads,
+            "computed": sorted(watch.calls), "tunes": tuning is not None and tuning.used,
         }  # fmt: skip
         self._block_done = (request, results)
         return reply if request["deliver_later"] else {**reply, **self._deliver_block(request, _)}
@@ -213,7 +209,7 @@ class Harness:
         return {"results": delivered}
 
     def _timed_cpu(
-        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], _: int
+        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], _: dict[str, Any]
     ) -> tuple[list[Any], list[float]]:
         results, times = [], []
         for call in prepared:
@@ -224,8 +220,9 @@ class Harness:
         return results, times
 
     def _timed_cuda(
-        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], flush_bytes: int
+        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], request: dict[str, Any]
     ) -> tuple[list[Any], list[float]]:
+        flush_bytes = request["flush_bytes"]
         if self._flush is None or self._flush.numel() * 4 != flush_bytes:
             self._flush = torch.zeros(flush_bytes // 4, device=self._device)
             self._sink = torch.zeros((), device=self._device)
@@ -233,14 +230,16 @@ class Harness:
             (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in prepared
         ]
         results = []
-        # The GPU waits until most launches are queued, so that no time of Python's lies between two events.
-        torch.cuda._sleep(QUEUE_CYCLES * max(LEAST_QUEUED, len(prepared)))
+        # The GPU waits until all launches are queued, so that no time of Python's lies between two events.
+        torch.cuda._sleep(round(CYCLES_A_MICROSECOND * request["hold_us"]))
+        began = _clock()
         for call, (start, end) in zip(prepared, events, strict=True):
             # A cold L2, by reading: what was written would have to be written back at the kernel's cost.
             torch.sum(self._flush, 0, out=self._sink)
             start.record()
             results.append(run(call))
             end.record()
+        self._queued_us = (_clock() - began) / 1e3
         torch.cuda.synchronize()
         return results, [start.elapsed_time(end) * 1e3 for start, end in events]
 

@@ -6,14 +6,22 @@ CORES_KEPT = 2
 KEPT_SHARE = 5
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
 all. With two of sixteen a kernel of 6 us was timed twice as long as its own copy, or half."""
-WAITING = 32
+WAITING = 20
 """Candidates beyond those that compile. A batch of timings takes two seconds, in which nobody checks and thirteen cores
-compile some twenty candidates: with fewer in flight the cores have nothing to do then."""
+compile some twenty candidates: with twelve the cores had nothing to do then. With 32 the driver made contexts for them
+until the fifth second, one at a time, and all waited for the GPU after that."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 SHARED_CONTEXT_SHARE = 0.2
 """What one process's context takes of an H100's memory, and how much of a GPU all of them may take; beside an engine,
 which has 45 %, less: with 0.27, references and a batch of timings there was no memory left."""
+TIMING_BYTES = 3 << 29
+TIMING_SHARE = 0.25
+LEAST_TIMING = 3
+MOST_TIMING = 12
+"""What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
+own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take: 12 on an H100, half of it beside
+an engine."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 
@@ -34,3 +42,10 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> t
     contexts = max(4, int(share * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
     return flying, max(2, min(flying // 3, contexts - flying))
+
+
+def timing_places(gpu_bytes: int, shared: bool) -> int:
+    """Candidates that hold memory for a timing: while a batch of them is timed, the next ones rehearse. ``shared``: an
+    engine may have memory there too."""
+    share = TIMING_SHARE / 2 if shared else TIMING_SHARE
+    return max(LEAST_TIMING, min(MOST_TIMING, int(share * gpu_bytes / TIMING_BYTES)))

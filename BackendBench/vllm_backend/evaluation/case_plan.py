@@ -87,6 +87,16 @@ class CasePlan:
     endurance: Chunk | None = None
     """The first cases again and again; not counted as cases."""
 
+    def warm(self) -> None:
+        """See ``Image.warm``."""
+        for chunk in self._every:
+            if chunk.image is not None:
+                chunk.image.warm()
+
+    @property
+    def _every(self) -> list[Chunk]:
+        return [*self.chunks, self.endurance] if self.endurance is not None else self.chunks
+
     @property
     def total(self) -> int:
         """Number of cases, repeats included."""
@@ -95,10 +105,9 @@ class CasePlan:
     @property
     def room(self) -> tuple[int, int]:
         """Bytes of the largest chunk: (inputs, outputs)."""
-        every = [*self.chunks, self.endurance] if self.endurance is not None else self.chunks
         return (
-            max((c.layout.input_bytes for c in every), default=0),
-            max((c.layout.output_bytes for c in every), default=0),
+            max((c.layout.input_bytes for c in self._every), default=0),
+            max((c.layout.output_bytes for c in self._every), default=0),
         )
 
 

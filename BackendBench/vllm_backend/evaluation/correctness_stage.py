@@ -255,8 +255,12 @@ class CorrectnessStage:
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         if one.trial.hurried:
             limit = min(limit, FIRST_CASES_SECONDS)
-        reply = await self._called(one, chunk, limit, _turns(chunk, left))
-        one.trial.hurried = False
+        # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
+        # one does, the second examination says which.
+        settled = passed == 0 or one.trial.again
+        one.trial.unplaced = not settled
+        reply = await self._called(one, chunk, limit, _turns(chunk, left), settled)
+        one.trial.hurried = one.trial.unplaced = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
         wrong = await self._aside(self._wrong, one, chunk, reply)
@@ -290,7 +294,7 @@ class CorrectnessStage:
         return await asyncio.get_running_loop().run_in_executor(self._waiters, partial(wait, *args, **kwargs))
 
     async def _called(
-        self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int], settled: bool = True
+        self, one: Examination, chunk: Chunk, limit: float, turns: Sequence[int], settled: bool
     ) -> dict[str, object]:
         """The reply to all calls of a chunk, on fresh copies of its inputs and poisoned outputs.
 

@@ -1,7 +1,7 @@
 """Who may use the device: many that compile and check, or one that is timed.
 
-- A timing waits until the others have left the device. Whom it ended may take a while to be gone: meanwhile the next
-  one has the device beside him, for what is not timed, and waits until it is ``alone``.
+- A timing waits until the others have left the device. Of whom was timed before something may still be there: ``alone``
+  waits until nothing is.
 - Timings go in batches: each change from checking to timing costs as long as the slowest of those who check. Newcomers
   share the device until a batch is ready or a timing has waited long; then it is the timings' *turn*, and newcomers
   wait. After a batch everybody who waits to share goes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 
 import torch
 
@@ -15,22 +16,35 @@ DOUBTFUL = {
     ErrorType.CRASH, ErrorType.OUT_OF_MEMORY, ErrorType.PROTOCOL_VIOLATION, ErrorType.CLOCK_TAMPERING,
 }  # fmt: skip
 """Failures that something else on the machine can cause; repeated once in a fresh process."""
+OF_SOME_CALL = {ErrorType.RUNTIME_ERROR, ErrorType.ILLEGAL_MEMORY_ACCESS}
+"""What a GPU reports after a call, or after many."""
 FULL_TRIES = 4
 """A GPU is full of others' contexts, candidates and an engine more often than of one candidate: who runs out of its
 memory is examined so often, each time when there is room."""
 ROOM_BYTES = 8 << 30
-"""Free, of a GPU: several times what an honest candidate takes while it is timed (512 MB of inputs and outputs in an
-arena, as much of its own, 256 MB that are read for a cold L2)."""
+"""Free, of a GPU: several times what an honest candidate takes (see capacity.TIMING_BYTES)."""
 ROOM_SECONDS = 20.0
 """How long it is waited for that: longer than what fills it, a batch of timings, takes."""
 POLL_SECONDS = 0.5
 
 
-def most_tries(error: ErrorType, hurried: bool, target: Target) -> int:
-    """Examinations after which a failure is believed. ``hurried``: a short limit was at work."""
+@dataclass(frozen=True)
+class Hints:
+    """How it came to a failure."""
+
+    hurried: bool = False
+    """A short limit was at work."""
+    unplaced: bool = False
+    """It is not known of which case: in a second examination each call is waited for."""
+
+
+def most_tries(error: ErrorType, hints: Hints, target: Target) -> int:
+    """Examinations after which a failure is believed."""
     if error is ErrorType.OUT_OF_MEMORY and target == "cuda":
         return FULL_TRIES
-    return 2 if error in DOUBTFUL or (hurried and error is ErrorType.TIMEOUT) else 1
+    hurried = hints.hurried and error is ErrorType.TIMEOUT
+    unplaced = hints.unplaced and error in OF_SOME_CALL
+    return 2 if error in DOUBTFUL or hurried or unplaced else 1
 
 
 def is_full(error: Exception) -> bool:

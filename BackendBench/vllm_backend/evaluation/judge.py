@@ -34,6 +34,7 @@ from . import (
     eager,
     interval,
     leftovers,
+    quiet,
     reference_pool,
     roofline,
     sandbox,
@@ -82,7 +83,9 @@ class Judge:
         memory, shared = conditions.gpu_bytes(self.device), bool(settings.gpu_gate)
         flying, spares = capacity.in_flight(settings.target, compiling, memory, shared)
         self.concurrency = settings.concurrency or flying
-        self._lock = DeviceLock(max(1, min(BATCH, self.concurrency // 3)))
+        places = capacity.timing_places(memory, shared)
+        self._timing_places = asyncio.Semaphore(places)
+        self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
@@ -165,7 +168,8 @@ class Judge:
             try:
                 return await self._try(task, source, trial)
             except CandidateFailed as error:
-                most = doubt.most_tries(error.failure.error_type, trial.hurried, self.settings.target)
+                hints = doubt.Hints(trial.hurried, trial.unplaced and not error.failure.case)
+                most = doubt.most_tries(error.failure.error_type, hints, self.settings.target)
                 if tries >= most:
                     raise
                 full = most == doubt.FULL_TRIES
@@ -177,7 +181,8 @@ class Judge:
                 full = True
             if full:
                 await self._make_room()
-            trial.passed, trial.ratios, trial.hurried, trial.again = 0, [], False, True
+            trial.passed, trial.ratios, trial.again = 0, [], True
+            trial.hurried = trial.unplaced = False
 
     async def _make_room(self) -> None:
         """Give back what can be made anew, and wait for what others will give back."""
@@ -242,16 +247,17 @@ class Judge:
         lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         try:
-            # On a CPU a first call may compile, for seconds. On a GPU it is done while whoever was timed before is
-            # still leaving the device; his memory is free then.
-            on_cpu, rehearsed = self.device.type == "cpu", list[Rehearsed]()
-            if on_cpu:
-                async with trial.waiting(prefix, self._lock.shared_by(session)):
-                    rehearsed = await self._rehearse(lane, prepared, trial, prefix)
-            async with trial.waiting(prefix, self._lock.exclusive_by(session)):
-                if not on_cpu:
-                    rehearsed = await self._rehearse(lane, prepared, trial, prefix)
-                async with trial.waiting(prefix, self._alone()), trial.stage(prefix + "timing"):
+            async with trial.waiting(prefix, self._timing_places):
+                async with (
+                    trial.waiting(prefix, self._lock.shared_by(session)),
+                    trial.stage(prefix + "rehearsal"),
+                ):
+                    rehearsed = await self._rehearse(lane, prepared)
+                async with (
+                    trial.waiting(prefix, self._lock.exclusive_by(session)),
+                    trial.waiting(prefix, self._alone(prepared)),
+                    trial.stage(prefix + "timing"),
+                ):
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
         finally:
             session.kill()
@@ -263,18 +269,17 @@ class Judge:
         return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
 
     @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """Nobody who was timed before is there any more, and no engine works."""
-        await self._lock.alone()
+    async def _alone(self, prepared: Prepared) -> AsyncIterator[None]:
+        """Nobody else uses the device. Who was timed before was killed and does nothing any more, but his context takes
+        0.1 s to go: that is waited for where he left work on a GPU, or where his memory is needed."""
         async with self._gate.exclusive():
+            if self.device.type == "cpu" or prepared.huge or not quiet.is_quiet(self.device):
+                await self._lock.alone()
             yield
 
-    async def _rehearse(self, lane: Lane, prepared: Prepared, trial: Trial, prefix: str) -> list[Rehearsed]:
-        """First calls on every workload: mapping and scrubbing memory, too, would disturb a timing."""
-        async with trial.stage(prefix + "rehearsal"):
-            return await self._rehearse_all(lane, prepared)
-
-    async def _rehearse_all(self, lane: Lane, prepared: Prepared) -> list[Rehearsed]:
+    async def _rehearse(self, lane: Lane, prepared: Prepared) -> list[Rehearsed]:
+        """First calls on every workload, while others share the device: mapping and scrubbing memory, too, would
+        disturb a timing."""
         if not lane.buffers.hold(prepared.bench_room):
             lane.buffers = await eager.attached(lane.session, prepared.bench_room, self.device, lane.limit)
         rehearsed = [

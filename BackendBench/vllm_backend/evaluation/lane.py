@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,14 @@ from .shared_calls import BlockInputs, Buffers, LaidOut, read
 
 SHORTEST_US, LONGEST_US = 1e-3, 1e9
 """Nothing that is called takes less than a nanosecond, nor more than any limit."""
+FIRST_QUEUED_US = 200.0
+"""Guess of what Python takes to queue one call; 80 to 350 us were seen, in processes that had just been woken."""
+REMEMBERED = 4
+"""Blocks by which it is guessed, the slowest of them."""
+HOLD_MARGIN = 1.3
+LEAST_HOLD_US, MOST_HOLD_US = 100.0, 5000.0
+"""What a GPU is held up for before a block, while its calls are queued, so that none of them waits for Python. Sixteen
+calls of a wrapper that takes 240 us are queued in time."""
 
 Keep = Callable[[torch.Tensor], list[torch.Tensor]]
 """What of the output memory is kept of a block. On a GPU, where work may go on for a stopped process, these must be
@@ -71,6 +80,8 @@ class Lane:
     """Gets the replies of watched calls; raises CandidateFailed where torch computed and may not."""
     warm: set[str] = field(default_factory=set)
     """Workloads that the process has been called on: it has the memory for a block, and has loaded what it needs."""
+    queued: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """What queueing one call took in the last blocks, microseconds. By its own word: both sides are held up alike."""
 
     @property
     def on_gpu(self) -> bool:
@@ -89,6 +100,11 @@ class Lane:
         """Processor time of the process so far, microseconds."""
         return (leftovers.cpu_ns(self.session.pid) or 0) / 1e3
 
+    def hold_us(self, count: int) -> float:
+        """How long a GPU is to be held up for a block of ``count`` calls."""
+        needed = HOLD_MARGIN * count * max(self.queued, default=FIRST_QUEUED_US)
+        return min(MOST_HOLD_US, max(LEAST_HOLD_US, needed))
+
     def whole(self, item: LaidOut) -> Keep:
         """To keep all outputs of one call."""
 
@@ -106,12 +122,14 @@ class Lane:
         stage: str = "timing",
         watch: bool = False,
         untuned: int | None = None,
+        hold_us: float | None = None,
     ) -> Run:
         """One block: the first ``count`` calls of the layout, on these inputs.
 
         On a GPU the clock stops when the outputs are in the judge's hands, not when they are said to be; on a CPU
         handing them over is timed by itself, since it may take longer than the calls. ``watch``: it is run to see
         whether torch computes, not to be timed. ``untuned``: configuration of an autotuned kernel, which is not tuned.
+        ``hold_us``: how long a GPU is held up before a block that is timed; None: as long as this side needs.
 
         Raises CandidateFailed and InfrastructureFault as ``Session.request`` does.
         """
@@ -123,11 +141,14 @@ class Lane:
         done = await self._exchange(
             keep, "block", calls=bench.layout.request(range(count)), flush_bytes=FLUSH_BYTES, deliver_later=later,
             watch=watch, forbidden=self.forbidden, untuned=untuned,
+            hold_us=0.0 if watch else hold_us or self.hold_us(count),
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
         with self.session.blamed():
             times = claims(reply, count, bench.workload.name)
             leftovers.refuse_reported(reply)
+        if self.on_gpu and not watch:
+            self.queued.append(queued(reply) / count)
         if later:
             delivered = await self._exchange(keep, "deliver")
             reply, kept = {**reply, **delivered.reply}, delivered.kept
@@ -154,6 +175,12 @@ class Lane:
 def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def queued(reply: dict[str, Any]) -> float:
+    """What the process says that queueing the block took, microseconds; what is no time counts as none."""
+    found = reply.get("queued_us")
+    return float(found) if isinstance(found, (int, float)) and 0 <= found <= LONGEST_US else 0.0
 
 
 def claims(reply: dict[str, Any], count: int, workload: str) -> list[float]:

@@ -95,6 +95,8 @@ class ReferencePool:
         seed = self._draw()
         with torch.no_grad():
             plan = case_plan.prepare(operation, self._device, seed)
+            if self._device.type == "cuda":
+                plan.warm()
             benches = []
             for workload in operation.make_workloads(self._device):
                 try:

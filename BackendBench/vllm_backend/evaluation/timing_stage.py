@@ -115,12 +115,19 @@ class TimingStage:
             raise CandidateFailed(Failure(failure.error_type, failure.message, bench.workload.name))
 
     async def _called(
-        self, lane: Lane, bench: Bench, inputs: BlockInputs, count: int, keep: Keep, watch: bool = False
+        self,
+        lane: Lane,
+        bench: Bench,
+        inputs: BlockInputs,
+        count: int,
+        keep: Keep,
+        watch: bool = False,
+        hold_us: float | None = None,
     ) -> Run:
         """A block; a candidate's for as long as is left."""
         if lane is self._candidate:
             lane.limit = max(0.1, min(self._limit, self._end - time.monotonic()))
-        return await lane.run(bench, inputs, count, keep, watch=watch)
+        return await lane.run(bench, inputs, count, keep, watch=watch, hold_us=hold_us)
 
     async def _begin(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> int:
         """What is not timed before the first pair. Returns the calls of the candidate's first block."""
@@ -157,9 +164,11 @@ class TimingStage:
             (self._eager, bench.calls, spots.keep(bench.calls)),
             (self._candidate, count, spots.keep(count)),
         ]
+        # The same for both, so that the judge's clock sees the same beside the calls.
+        hold = max(lane.hold_us(calls) for lane, calls, _ in blocks)
         # By turns the one or the other begins: whoever comes second finds other caches and a core just left.
         runs = [
-            await self._called(lane, bench, inputs, calls, keep)
+            await self._called(lane, bench, inputs, calls, keep, hold_us=hold)
             for lane, calls, keep in (reversed(blocks) if number % 2 else blocks)
         ]
         eager, candidate = reversed(runs) if number % 2 else runs

@@ -42,6 +42,8 @@ class Trial:
     label: str = ""
     hurried: bool = False
     """Whether a limit is at work that a busy device might exceed: its time-out is believed the second time."""
+    unplaced: bool = False
+    """Whether many calls are waited for together: an error of a GPU would be no case's."""
     again: bool = False
     """Whether it is examined a second time, because its first failure was doubtful."""
     conditions: dict[str, str] = field(default_factory=dict)
