@@ -120,6 +120,14 @@ def test_the_interval_holds_the_estimate_and_both_median_times_are_known():
     assert found.half_width == pytest.approx((found.high - found.low) / (2 * found.speedup))
 
 
+@pytest.mark.parametrize(("true_ratio", "enough"), [(0.97, True), (1.0, False), (1.3, True)])
+def test_where_it_is_clear_which_one_is_faster_two_percent_are_enough(true_ratio, enough):
+    spread = [0.988, 1.012, 1.0, 0.99, 1.01]  # half-width 1.4 %
+    pairs = [Pair([100.0 * true_ratio * s], [100.0]) for s in spread]
+    assert interval.TIGHT < interval.estimate(pairs).half_width < interval.SURE
+    assert interval.decisive(pairs) is enough
+
+
 def test_a_settled_ratio_is_decisive_whatever_it_is():
     for true_ratio in (0.97, 1.0, 1.5):
         steady = [Pair([100.0 * true_ratio], [100.0])] * interval.MIN_PAIRS

@@ -59,7 +59,7 @@ class EagerSide:
         """Eager of ``operation`` with at least this room. Raises InfrastructureFault."""
         session = await self._running(operation)
         if self._buffers is None or not self._buffers.hold(room):
-            await self._replace(session, room)
+            await self._replace(session, self._grown(room))
         assert self._buffers is not None
         warm = self._warm.setdefault(self._loaded, set())
         return Lane(session, self._buffers, self._limit, warm=warm)
@@ -113,6 +113,14 @@ class EagerSide:
             )  # fmt: skip
             self._loaded = (operation.name, operation.source)
         return self._session
+
+    def _grown(self, room: tuple[int, int]) -> tuple[int, int]:
+        """This room, and no less on either side than there is now, lest operations that need more of the one and of the
+        other have it made anew by turns."""
+        if self._buffers is None:
+            return room
+        grown = (max(room[0], self._buffers.room[0]), max(room[1], self._buffers.room[1]))
+        return grown if sum(grown) <= KEPT_BYTES else room
 
     async def _replace(self, session: Session, room: tuple[int, int]) -> None:
         """The old memory is freed after its user has unmapped it: the other way round is undefined on a GPU."""

@@ -36,7 +36,9 @@ TRIMMED_FROM = 9
 cores, or beside an engine, a fifth of all blocks may be disturbed; fewer than nine pairs are taken only where they
 agree to a percent."""
 TIGHT = 0.01
-"""Relative half-width at which the interval says all that a reader can use."""
+SURE = 0.02
+"""Relative half-width at which the interval says all that a reader can use, and where it lies on one side of 1, what is
+needed: a winner is measured anew, and of the others nobody asks for the last percent."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def decisive(pairs: Sequence[Pair]) -> bool:
     if len(pairs) >= MAX_PAIRS:
         return True
     ratio = estimate(pairs)
-    return ratio.high < CLEARLY_SLOWER or (len(pairs) >= MIN_PAIRS and ratio.half_width <= TIGHT)
+    sided = ratio.high < 1.0 or ratio.low > 1.0
+    enough = SURE if sided else TIGHT
+    return ratio.high < CLEARLY_SLOWER or (len(pairs) >= MIN_PAIRS and ratio.half_width <= enough)
 
 
 def combine(ratios: Sequence[Ratio]) -> tuple[float, float, float]:

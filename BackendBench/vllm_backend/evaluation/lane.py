@@ -30,7 +30,7 @@ SHORTEST_US, LONGEST_US = 1e-3, 1e9
 FIRST_QUEUED_US = 200.0
 """Guess of what Python takes to queue one call; 80 to 350 us were seen, in processes that had just been woken."""
 REMEMBERED = 4
-"""Blocks by which it is guessed, the slowest of them."""
+"""Blocks by which it is guessed: by the slowest of them but one, which something else may have held up."""
 HOLD_MARGIN = 1.3
 LEAST_HOLD_US, MOST_HOLD_US = 100.0, 5000.0
 """What a GPU is held up for before a block, while its calls are queued, so that none of them waits for Python. Sixteen
@@ -102,7 +102,8 @@ class Lane:
 
     def hold_us(self, count: int) -> float:
         """How long a GPU is to be held up for a block of ``count`` calls."""
-        needed = HOLD_MARGIN * count * max(self.queued, default=FIRST_QUEUED_US)
+        slowest = sorted([*self.queued, *[FIRST_QUEUED_US] * (2 - len(self.queued))])[-2:]
+        needed = HOLD_MARGIN * count * slowest[0]
         return min(MOST_HOLD_US, max(LEAST_HOLD_US, needed))
 
     def whole(self, item: LaidOut) -> Keep:

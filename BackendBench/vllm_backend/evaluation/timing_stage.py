@@ -58,6 +58,7 @@ class TimingStage:
     ) -> None:
         self._eager = eager
         self._candidate = candidate
+        self._candidate.queued.clear()  # of a rehearsal, while others kept the cores busy
         self._operation = operation
         self._rng = rng
         self._limit = limit
