@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from BackendBench.vllm_backend.evaluation import case_plan
+from BackendBench.vllm_backend.evaluation import case_plan, correctness_stage
 from BackendBench.vllm_backend.evaluation.arena import Attached
 from BackendBench.vllm_backend.evaluation.candidate import Harness
 from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
@@ -65,7 +65,13 @@ class Here:
         return True
 
 
-def examined(code: str, again: bool = False, lock: DeviceLock | None = None) -> Here:
+def examined(
+    code: str,
+    again: bool = False,
+    lock: DeviceLock | None = None,
+    session: Here | None = None,
+    trial: Trial | None = None,
+) -> Here:
     """A candidate of relu on its way, as on a GPU but for the device. Raises CandidateFailed."""
     operation = catalog.resolve("relu")
     plan = case_plan.prepare(operation, CPU, 1)
@@ -76,7 +82,7 @@ def examined(code: str, again: bool = False, lock: DeviceLock | None = None) -> 
     settings = JudgeSettings(target="cuda", allow_library_calls=True)
     floor = Floor(lock or DeviceLock(), CompilerPlaces(2), "cuda")
     stage = CorrectnessStage(settings, CPU, floor, random.Random(0))
-    session, trial = Here(), Trial()
+    session, trial = session or Here(), trial or Trial()
     trial.again = again
     buffers = Buffers(*plan.room, CPU)
     prepared = Prepared(operation, plan, [], [])
@@ -116,6 +122,45 @@ def test_who_failed_for_what_may_have_been_anothers_doing_has_the_device_alone_f
     assert again.used == ["exclusive", *once.used[1:]]
 
 
+class Slow(Here):
+    """Answers the first cases only when so many seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
+        if do == "run":
+            await asyncio.sleep(self.seconds)
+            self.seconds = 0.0
+        return await super().request(do, limit, **payload)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "busy", "passes", "believed"),
+    [
+        (0.15, True, True, False),
+        (3600.0, True, False, True),
+        (0.3, False, True, False),
+        (3600.0, False, False, False),
+    ],
+)
+def test_who_does_not_answer_the_first_cases_is_believed_to_hang_where_he_alone_keeps_the_device_busy(
+    seconds: float, busy: bool, passes: bool, believed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(correctness_stage, "FIRST_CASES_SECONDS", 0.1)
+    monkeypatch.setattr(correctness_stage, "STUCK_SECONDS", 0.4)
+    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: not busy)
+    trial = Trial()
+    if passes:
+        examined(RIGHT, session=Slow(seconds), trial=trial)
+        return
+    with pytest.raises(CandidateFailed) as caught:
+        examined(RIGHT, session=Slow(seconds), trial=trial)
+    assert caught.value.failure.error_type is ErrorType.TIMEOUT
+    assert trial.hurried is not believed
+
+
 LATE = """
 import torch
 calls = 0
@@ -128,10 +173,9 @@ def relu_kernel_impl(x):
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_the_first_cases_have_a_short_limit_and_many_calls_are_waited_for_once(again: bool):
+def test_many_calls_are_waited_for_once_but_the_first_ones_and_those_of_a_second_examination(again: bool):
     asked = examined(RIGHT, again).asked
-    assert asked[0][0] == FIRST_CASES_SECONDS
-    assert all(limit > FIRST_CASES_SECONDS for limit, _, _ in asked[1:])
+    assert all(limit > 10 * FIRST_CASES_SECONDS for limit, _, _ in asked)
     assert [settled for _, _, settled in asked] == [True] + [again] * (len(asked) - 2) + [False]
     assert asked[-1][1] > 100
 

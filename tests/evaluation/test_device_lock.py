@@ -220,6 +220,48 @@ def test_a_timing_that_gives_up_waiting_lets_the_others_in():
     play(scene)
 
 
+def test_who_wants_to_be_the_only_one_keeps_newcomers_out_until_the_others_have_left():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("b")
+        found, done = [], asyncio.Event()
+
+        async def only() -> None:
+            async with s.lock.sole() as alone:  # for a
+                found.append(alone)
+                await done.wait()
+
+        waiting = asyncio.ensure_future(only())
+        await settle()
+        await s.arrive("c")
+        await s.arrive("x")
+        assert (found, s.inside) == ([], ["a", "b"])
+        await s.leave("b")
+        assert (found, s.inside) == ([True], ["a"])
+        done.set()
+        await waiting
+        await settle()
+        assert s.inside == ["a", "c"]
+
+    play(scene, batch=2)
+
+
+def test_of_two_who_want_to_be_the_only_one_none_is_and_who_gives_up_lets_newcomers_in():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("b")
+        async with s.lock.sole() as alone:
+            assert not alone
+        waiting = asyncio.ensure_future(s.lock.sole().__aenter__())
+        await settle()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await s.arrive("c")
+        assert s.inside == ["a", "b", "c"]
+
+    play(scene, sole=0.05)
+
+
 class Mortal:
     """A process that is gone when it is told so."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ from .bench import Bench
 from .case_plan import Chunk
 from .compiler_places import CompilerPlaces, Taken
 from .device_lock import DeviceLock, Process
-from .failure import CandidateFailed, Failure
+from .failure import CandidateFailed, Failure, from_timeout
+from .quiet import is_quiet
 from .session import Session
 from .settings import JudgeSettings
 from .trial import Examination, Trial
@@ -49,14 +50,15 @@ everybody who came with it. Where all cores are busy threads gain nothing: each 
 GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
-FIRST_CASES_SECONDS = 1.0
-"""On a GPU the first cases take milliseconds once they are compiled. Who hangs keeps everybody else from timing and
-makes their checks ten times as long, so this limit is short; it holds only where compiling ahead went well. Who exceeds
-it because another one hangs has the device alone the second time."""
-LONG_SECONDS = 3.0
-LONG_THREADS = 8
-"""Who compiles for so long has so many threads even where all cores are busy: otherwise it would be left over when
-everybody else is done. Nine of ten candidates are done by then."""
+FIRST_CASES_SECONDS = 0.7
+STUCK_SECONDS = 2.0
+"""On a GPU the first cases take milliseconds once they are compiled. Who hangs there keeps everybody else from timing
+and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left:
+who keeps the GPU busy then, hangs. Who does not may wait for the driver, which makes and ends others' contexts, or may
+never answer: he has the longer limit. Both hold only where compiling ahead went well."""
+LONG_SECONDS = 2.0
+"""Who compiles for so long has all threads even where all cores are busy, and all the rest at once: otherwise it would
+be left over when everybody else is done. Eight of ten candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -217,12 +219,13 @@ class CorrectnessStage:
         asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
         most = MOST_THREADS
         async with self._floor.compiling(one.trial, one.prefix) as cores:
-            began = time.monotonic()
+            began, calls = time.monotonic(), 1  # one of a tuned matrix product may take seconds
             while asked and left.compiled:
                 threads = cores.adjust(most) if cores else 1
                 if cores and time.monotonic() - began > LONG_SECONDS:
-                    threads = max(threads, min(most, LONG_THREADS))
-                now, asked = asked[: CALLS_A_THREAD * threads], asked[CALLS_A_THREAD * threads :]
+                    threads, calls = most, len(asked)
+                now, asked = asked[: calls * threads], asked[calls * threads :]
+                calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
                 most = await self._compile_some(session, now, left, threads)
 
@@ -253,13 +256,12 @@ class CorrectnessStage:
         limit = max(0.1, left.deadline - time.monotonic())
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
-        if one.trial.hurried:
-            limit = min(limit, FIRST_CASES_SECONDS)
         # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
         # one does, the second examination says which.
         settled = passed == 0 or one.trial.again
         one.trial.unplaced = not settled
-        reply = await self._called(one, chunk, limit, _turns(chunk, left), settled)
+        asked = self._called(one, chunk, limit, _turns(chunk, left), settled)
+        reply = await (self._first_reply(one, asked) if one.trial.hurried else asked)
         one.trial.hurried = one.trial.unplaced = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
         leftovers.refuse_reported(reply)
@@ -270,6 +272,32 @@ class CorrectnessStage:
             raise CandidateFailed(wrong[1])
         await asyncio.sleep(0)  # let the other candidates' replies in
         one.session.case_names = ()
+
+    async def _first_reply(
+        self, one: Examination, asked: Coroutine[Any, Any, dict[str, object]]
+    ) -> dict[str, object]:
+        """The reply to the first cases, see FIRST_CASES_SECONDS. Raises CandidateFailed; a time-out is to be believed
+        where it is surely this candidate that keeps the device busy."""
+        reply = asyncio.ensure_future(asked)
+        try:
+            for hurry in (self._hurry, self._hurry_alone):
+                await hurry(one, reply)
+                if reply.done():
+                    return reply.result()
+            raise CandidateFailed(from_timeout(one.session.stage, FIRST_CASES_SECONDS))
+        finally:
+            reply.cancel()
+
+    async def _hurry(self, one: Examination, reply: asyncio.Future[Any]) -> None:
+        await asyncio.wait({reply}, timeout=FIRST_CASES_SECONDS)
+
+    async def _hurry_alone(self, one: Examination, reply: asyncio.Future[Any]) -> None:
+        async with self._floor.lock.sole() as sole:
+            await self._hurry(one, reply)
+            busy = sole and not reply.done() and not await self._aside(is_quiet, self._device)
+            one.trial.hurried = not busy
+        if not busy:
+            await asyncio.wait({reply}, timeout=STUCK_SECONDS)
 
     async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:
         """Many calls."""

@@ -23,6 +23,8 @@ BATCH = 8
 check has left takes 0.3 to 0.5 s, which is then a fourth of a batch."""
 PATIENCE_SECONDS = 2.0
 """How long a timing waits for a full batch."""
+SOLE_SECONDS = 3.0
+"""How long somebody who shares the device waits until the others have left. They are few then, and slow if he hangs."""
 LONG_SECONDS = 0.6
 """Nearly all who check have left by then."""
 MOST_GENERATIONS = 4
@@ -43,15 +45,21 @@ class Process(Protocol):
 class DeviceLock:
     """A shared/exclusive lock for one event loop in which both sides take turns.
 
-    ``batch``: exclusive uses in a row while somebody waits to share. ``patience`` and ``long``: seconds, see above.
+    ``batch``: exclusive uses in a row while somebody waits to share. The others: seconds, see the constants.
     """
 
     def __init__(
-        self, batch: int = BATCH, patience: float = PATIENCE_SECONDS, long: float = LONG_SECONDS
+        self,
+        batch: int = BATCH,
+        patience: float = PATIENCE_SECONDS,
+        long: float = LONG_SECONDS,
+        sole: float = SOLE_SECONDS,
     ) -> None:
-        self._batch, self._patience, self._long = batch, patience, long
+        self._batch, self._patience, self._long, self._sole = batch, patience, long, sole
         self._condition = asyncio.Condition()
         self._sharing = 0
+        self._barred = 0
+        """Who shares the device and waits until the others have left."""
         self._leaving = 0
         """Who uses the device no more, but is still there."""
         self._exclusive = False
@@ -106,6 +114,25 @@ class DeviceLock:
                 yield
 
     @contextlib.asynccontextmanager
+    async def sole(self) -> AsyncIterator[bool]:
+        """For who shares the device: nobody else enters, and who is there leaves. Yields whether all have left; one who
+        wants the same does not."""
+        self._barred += 1
+        try:
+            async with self._condition:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._condition.wait_for(self._one), self._sole)
+                alone = self._one()
+            yield alone
+        finally:
+            async with self._condition:
+                self._barred -= 1
+                self._condition.notify_all()
+
+    def _one(self) -> bool:
+        return self._sharing <= 1 and not self._leaving
+
+    @contextlib.asynccontextmanager
     async def exclusive_by(self, process: Process) -> AsyncIterator[None]:
         """``exclusive`` for a process, likewise."""
         async with self.exclusive():
@@ -122,7 +149,7 @@ class DeviceLock:
             raise
 
     def _may_share(self, mine: int) -> bool:
-        return not self._exclusive and (
+        return not (self._exclusive or self._barred) and (
             not self.timings_turn or mine <= self._admitted or self._stragglers > 0
         )
 

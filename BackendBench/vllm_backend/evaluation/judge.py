@@ -34,7 +34,6 @@ from . import (
     eager,
     interval,
     leftovers,
-    quiet,
     reference_pool,
     roofline,
     sandbox,
@@ -46,6 +45,7 @@ from .device_lock import BATCH, DeviceLock
 from .eager import EagerSide
 from .failure import CandidateFailed, Failure, InfrastructureFault
 from .lane import Lane
+from .quiet import is_quiet
 from .reference_pool import Prepared, ReferencePool
 from .rehearsal import Rehearsed, rehearse, repeatable
 from .screen import screen
@@ -273,7 +273,7 @@ class Judge:
         """Nobody else uses the device. Who was timed before was killed and does nothing any more, but his context takes
         0.1 s to go: that is waited for where he left work on a GPU, or where his memory is needed."""
         async with self._gate.exclusive():
-            if self.device.type == "cpu" or prepared.huge or not quiet.is_quiet(self.device):
+            if self.device.type == "cpu" or prepared.huge or not is_quiet(self.device):
                 await self._lock.alone()
             yield
 
