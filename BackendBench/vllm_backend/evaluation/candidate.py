@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import arena, calls, gpu_context, wire
+from . import arena, calls, wire
 from .compute_watch import ComputeWatch
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ class Harness:
             _limit_threads(request["threads"])
             return {}
         self._device = torch.device("cuda", request["device_index"])
-        gpu_context.make(self._device, request["memory_fraction"])
+        torch.cuda.set_device(self._device)
+        torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
+        torch.zeros(1, device=self._device)
+        torch.cuda.synchronize()
         return {}
 
     def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
