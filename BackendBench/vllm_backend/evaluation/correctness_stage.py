@@ -37,8 +37,9 @@ MOST_CONFIGURATIONS = 1 << 16
 """More than any autotuned kernel has."""
 P = ParamSpec("P")
 T = TypeVar("T")
-FIRST_CHUNKS = 1
-"""Of the cases: two of three wrong kernels fail here, and no more is compiled for them."""
+EARLY_CHUNKS = (1, 1)
+"""Of the cases: two of three wrong kernels fail in the first one, half of the others in the second, in which the first
+six cases have other values, and no more is compiled for them."""
 CONFIRMED_CHUNKS = 2
 """Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
 compared again anyway, and compiling for every case a second time would double the price of a winner."""
@@ -142,10 +143,12 @@ class CorrectnessStage:
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        first, others = chunks[:FIRST_CHUNKS], chunks[FIRST_CHUNKS:]
-        await self._step(one, first, [], left, 0, enduring=False)
-        passed = sum(len(c.cases) * c.trials for c in first)
-        await self._step(one, others, benches, left, passed, enduring=not one.prefix)
+        passed = 0
+        for number in EARLY_CHUNKS[: 1 if one.prefix else None]:
+            early, chunks = chunks[:number], chunks[number:]
+            await self._step(one, early, [], left, passed, enduring=False)
+            passed += sum(len(c.cases) * c.trials for c in early)
+        await self._step(one, chunks, benches, left, passed, enduring=not one.prefix)
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -163,6 +166,8 @@ class CorrectnessStage:
         enduring: bool,
     ) -> None:
         """Compile all of these, then run the chunks."""
+        if not (chunks or benches or enduring):
+            return
         if one.task.dsl == "triton":
             asked = time.monotonic()
             await self._compile(one, chunks, benches, left)

@@ -164,18 +164,28 @@ def warm() -> None:
 
     - Build and load Triton's driver stub (0.4-1 s of gcc); from now on stubs are shared (launcher_stubs.py).
     - Compile one kernel: hashing Triton itself and setting up LLVM take 0.8 s of a first compile, 0.1 s of a later one.
+    - Have mathematical functions linked in small pieces (device_functions.py).
     The cache for it is a throw-away folder: what candidates inherit is memory.
     """
     with own_cache():
         from triton.backends.nvidia.driver import CudaUtils
 
-        from . import launcher_stubs
+        from . import device_functions, launcher_stubs
         from .warm_kernel import compile_once
 
         launcher_stubs.install()
         tune_briefly()
         CudaUtils()
-        compile_once(_capability())
+        capability = _capability()
+        compile_once(capability)
+    device_functions.install(functools.partial(_functions_afresh, capability))
+
+
+def _functions_afresh(capability: int) -> bytes:
+    from .warm_kernel import compile_functions
+
+    with own_cache():
+        return compile_functions(capability)
 
 
 @contextlib.contextmanager
