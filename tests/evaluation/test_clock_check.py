@@ -55,6 +55,15 @@ def test_a_gpu_has_less_room_for_what_is_not_claimed():
     assert tampered(eager, [TimedBlock([20.0] * 16, 5000.0, 5000.0)] * 5)
 
 
+def test_being_held_up_by_the_judge_is_no_room_to_hide_in():
+    eager = [TimedBlock([50.0] * 2, 6600.0, 6600.0, held=5000.0)] * 5  # 1,500 us of overhead
+    assert tampered(eager, [TimedBlock([40.0] * 2, 6590.0, 6590.0, held=5000.0)] * 5) == ""
+    hidden = TimedBlock([1.0] * 2, 6600.0 + 600.0, 6600.0 + 600.0, held=5000.0)
+    assert tampered(eager, [hidden] * 5)
+    longer = [TimedBlock([50.0] * 2, 2600.0, 2600.0, held=1000.0)] * 5
+    assert tampered(longer, [hidden] * 5)
+
+
 def test_a_disturbance_of_eager_does_not_make_a_lie_believable():
     disturbed = TimedBlock([1000.0] * 4, 20_000.0)
     eager = [TimedBlock([1000.0] * 4, 4300.0)] * 6 + [disturbed] * 4

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 OVERHEAD_FACTOR = 1.5
 """Answering and copying outputs varies from block to block; 1.5 covers what was seen on a busy 2-core machine."""
 GPU_OVERHEAD_FACTOR = 1.15
-"""Of a GPU's block most of the overhead is the GPU's own fixed work (spin, cold L2, copies), which hardly varies."""
+"""Of a GPU's block most of the overhead is the GPU's own fixed work (cold L2, copies), which hardly varies."""
 SLACK_US = 200.0
 """Per block: process wake-up, which the scheduler may delay on a machine with few cores."""
 LEAST_SHARE = 0.8
@@ -43,6 +43,8 @@ class TimedBlock:
     """Processor time of the whole process during the block; the wall time where a GPU works."""
     delivery: float = 0.0
     """What handing over the outputs took where that is a step of its own: the lesser of wall and processor time."""
+    held: float = 0.0
+    """For how long the judge had a GPU held up before the calls."""
 
     @property
     def on_gpu(self) -> bool:
@@ -56,8 +58,8 @@ class TimedBlock:
 
     @property
     def overhead(self) -> float:
-        """Wall time that is not claimed."""
-        return self.wall - self.total
+        """Wall time that is neither claimed nor asked for."""
+        return self.wall - self.total - self.held
 
 
 def believed(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> list[bool]:
@@ -78,7 +80,7 @@ def believed(eager: Sequence[TimedBlock], candidate: Sequence[TimedBlock]) -> li
 def _least(mine: TimedBlock, theirs: TimedBlock, overhead: float) -> float:
     """The least that an honest process can claim for its block, microseconds."""
     stretch = max(1.0, mine.total / mine.cpu) if mine.cpu else 1.0
-    worked = min(theirs.wall, theirs.cpu * stretch) if theirs.cpu else theirs.wall
+    worked = (min(theirs.wall, theirs.cpu * stretch) if theirs.cpu else theirs.wall) - theirs.held
     factor = GPU_OVERHEAD_FACTOR if theirs.on_gpu else OVERHEAD_FACTOR
     return LEAST_SHARE * (worked - overhead * factor - SLACK_US)
 

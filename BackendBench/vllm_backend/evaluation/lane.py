@@ -27,7 +27,7 @@ from .shared_calls import BlockInputs, Buffers, LaidOut, read
 
 SHORTEST_US, LONGEST_US = 1e-3, 1e9
 """Nothing that is called takes less than a nanosecond, nor more than any limit."""
-FIRST_QUEUED_US = 200.0
+FIRST_QUEUED_US = 300.0
 """Guess of what Python takes to queue one call; 80 to 350 us were seen, in processes that had just been woken."""
 REMEMBERED = 4
 """Blocks by which it is guessed: by the slowest of them but one, which something else may have held up."""
@@ -135,6 +135,7 @@ class Lane:
         Raises CandidateFailed and InfrastructureFault as ``Session.request`` does.
         """
         self.session.stage, self.session.case_names = stage, [bench.workload.name] * count
+        held = 0.0 if watch else hold_us or self.hold_us(count)
         inputs.write(self.buffers, count)
         self.buffers.poison(bench.layout)
         self.buffers.settle()
@@ -142,7 +143,7 @@ class Lane:
         done = await self._exchange(
             keep, "block", calls=bench.layout.request(range(count)), flush_bytes=FLUSH_BYTES, deliver_later=later,
             watch=watch, forbidden=self.forbidden, untuned=untuned,
-            hold_us=0.0 if watch else hold_us or self.hold_us(count),
+            hold_us=held,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
         with self.session.blamed():
@@ -156,7 +157,9 @@ class Lane:
             delivery = min(delivered.wall, delivered.cpu)
         if watch:
             self.note(reply)
-        return Run(TimedBlock(times, done.wall, done.cpu, delivery), reply, kept)
+        return Run(
+            TimedBlock(times, done.wall, done.cpu, delivery, held if self.on_gpu else 0.0), reply, kept
+        )
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""
