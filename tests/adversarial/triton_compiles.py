@@ -13,7 +13,7 @@ import torch
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 
-from BackendBench.vllm_backend.evaluation.candidate import load_module
+from BackendBench.vllm_backend.evaluation.loading import load_module
 from BackendBench.vllm_backend.evaluation.triton_support import launches_suppressed
 from BackendBench.vllm_backend.operations import catalog, trees
 from tests.adversarial.candidate_files import CandidateFile, load

@@ -220,46 +220,94 @@ def test_a_timing_that_gives_up_waiting_lets_the_others_in():
     play(scene)
 
 
+class Waiting:
+    """Somebody who shares the device, waits for an answer and wants to be the only one."""
+
+    def __init__(self, lock: DeviceLock) -> None:
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done = asyncio.Event()
+        self.alone: bool | None = None
+        self.task = asyncio.ensure_future(self._wait(lock))
+
+    async def _wait(self, lock: DeviceLock) -> None:
+        async with lock.sole(self.answer) as self.alone:
+            await self.done.wait()
+
+
 def test_who_wants_to_be_the_only_one_keeps_newcomers_out_until_the_others_have_left():
     async def scene(s: Scene) -> None:
         await s.arrive("a")
         await s.arrive("b")
-        found, done = [], asyncio.Event()
-
-        async def only() -> None:
-            async with s.lock.sole() as alone:  # for a
-                found.append(alone)
-                await done.wait()
-
-        waiting = asyncio.ensure_future(only())
+        only = Waiting(s.lock)  # for a
         await settle()
         await s.arrive("c")
         await s.arrive("x")
-        assert (found, s.inside) == ([], ["a", "b"])
+        assert (only.alone, s.inside) == (None, ["a", "b"])
         await s.leave("b")
-        assert (found, s.inside) == ([True], ["a"])
-        done.set()
-        await waiting
+        assert (only.alone, s.inside) == (True, ["a"])
+        only.done.set()
+        await only.task
         await settle()
         assert s.inside == ["a", "c"]
 
     play(scene, batch=2)
 
 
-def test_of_two_who_want_to_be_the_only_one_none_is_and_who_gives_up_lets_newcomers_in():
+def test_who_has_his_answer_leaves_and_the_other_is_the_only_one():
     async def scene(s: Scene) -> None:
         await s.arrive("a")
         await s.arrive("b")
-        async with s.lock.sole() as alone:
-            assert not alone
-        waiting = asyncio.ensure_future(s.lock.sole().__aenter__())
+        hangs, slow = Waiting(s.lock), Waiting(s.lock)
         await settle()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
+        assert (hangs.alone, slow.alone) == (None, None)
+        slow.answer.set_result(None)
+        slow.done.set()
+        await slow.task
+        assert slow.alone is False
+        await s.leave("b")
+        assert hangs.alone is True
+        hangs.done.set()
+        await hangs.task
+
+    play(scene)
+
+
+def test_of_two_who_wait_for_what_never_comes_none_is_the_only_one():
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        await s.arrive("b")
+        both = [Waiting(s.lock), Waiting(s.lock)]
+        for one in both:
+            one.done.set()
+            await one.task
+        assert [one.alone for one in both] == [False, False]
+        await settle()
         await s.arrive("c")
         assert s.inside == ["a", "b", "c"]
 
     play(scene, sole=0.05)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_who_gives_up_wanting_it_lets_newcomers_in(inside):
+    async def scene(s: Scene) -> None:
+        await s.arrive("a")
+        if not inside:
+            await s.arrive("b")
+        only = Waiting(s.lock)
+        await settle()
+        assert only.alone is (True if inside else None)
+        async with s.lock._condition:  # twice, and while somebody else has the lock's own lock
+            only.task.cancel()
+            await asyncio.sleep(0)
+            only.task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(only.task, return_exceptions=True)
+        await settle()
+        await s.arrive("c")
+        assert "c" in s.inside
+
+    play(scene)
 
 
 class Mortal:

@@ -12,27 +12,21 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
-import importlib.util
 import os
 import socket
 import sys
-import tempfile
 import time
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from . import arena, calls, wire
 from .compute_watch import ComputeWatch
+from .loading import describe, load_module
 
 if TYPE_CHECKING:
     from .triton_support import Suspended
-
-MESSAGE_LIMIT = 3000
-"""Characters of an exception's text that are passed on, half from each end."""
 
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
@@ -173,7 +167,8 @@ class Harness:
                 if request["settled"]:
                     self._sleep_until_done()
             except BaseException as error:
-                return {"failure": describe(error), "failed_at": index, "results": []}
+                failure = {"failure": describe(error), "results": []}
+                return failure if self._an_earlier_ones(request) else {**failure, "failed_at": index}
         self._sleep_until_done()
         delivered = self._deliver(request, results)
         return {
@@ -246,6 +241,16 @@ class Harness:
         self._queued_us = (_clock() - began) / 1e3
         torch.cuda.synchronize()
         return results, [start.elapsed_time(end) * 1e3 for start, end in events]
+
+    def _an_earlier_ones(self, request: dict[str, Any]) -> bool:
+        """Whether an error may be that of an earlier call, for which a GPU was not waited."""
+        if request["settled"]:
+            return False
+        try:
+            self._synchronize()
+        except BaseException:
+            return True
+        return False
 
     def _sleep_until_done(self) -> None:
         """Wait for a GPU that others use as well: by default who waits spins, on a core on which somebody could
@@ -347,64 +352,6 @@ def _limit_threads(threads: int) -> None:
         set_num_threads(min(threads, get_num_threads()))
     except ImportError:
         pass  # a machine without numba judges other DSLs
-
-
-def load_module(code: str, name: str) -> Any:
-    """Execute ``code`` as a module with a file of its own: Triton and tracebacks read the source again."""
-    path = Path(tempfile.mkdtemp(prefix="candidate-")) / f"{name}.py"
-    path.write_text(code, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException as error:
-        raise LoadFailure(describe(error)) from None
-    return module
-
-
-class LoadFailure(Exception):
-    """The module did not load; carries the description of what it raised."""
-
-    def __init__(self, description: dict[str, Any]) -> None:
-        super().__init__(description["message"])
-        self.description = description
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """An exception as bounded text: its class, the end of its message, where in the candidate it was raised."""
-    if isinstance(error, LoadFailure):
-        return {**error.description, "at_load": True}
-    kind = type(error)
-    try:
-        message = str(error)
-    except BaseException:
-        message = "<an exception that cannot be printed>"
-    module = getattr(kind, "__module__", "") or ""
-    return {
-        "type": str(kind.__name__)[:200],
-        "module": str(module)[:200],
-        "message": clip(message, MESSAGE_LIMIT),
-        "where": _where(error),
-    }
-
-
-def clip(text: str, limit: int) -> str:
-    """The text, or its two ends where it is longer than ``limit`` characters."""
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n[... {len(text) - 2 * half} characters ...]\n{text[-half:]}"
-
-
-def _where(error: BaseException) -> str:
-    try:
-        frames = traceback.extract_tb(error.__traceback__)
-    except BaseException:
-        return ""
-    mine = [f for f in frames if Path(f.filename).name == "candidate.py" and "candidate-" in f.filename]
-    return clip(f"line {mine[-1].lineno}: {mine[-1].line}", 300) if mine else ""
 
 
 def main(descriptor: int) -> None:

@@ -52,14 +52,20 @@ GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
 FIRST_CASES_SECONDS = 0.7
+ALONE_SECONDS = 1.3
 STUCK_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs there keeps everybody else from timing
-and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left:
-who keeps the GPU busy then, hangs. Who does not may wait for the driver, which makes and ends others' contexts, or may
-never answer: he has the longer limit. Both hold only where compiling ahead went well."""
+and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left.
+Who keeps the GPU busy until he is killed, and then it is quiet, hangs. Who does not may wait for the driver, which
+makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where compiling ahead went
+well."""
+BUSY_LOOKS = 3
+LOOK_SECONDS = 0.02
+"""So often a GPU is looked at, and so long apart, before it counts as busy: a look may be disturbed."""
 LONG_SECONDS = 2.0
-"""Who compiles for so long has all threads even where all cores are busy, and all the rest at once: otherwise it would
-be left over when everybody else is done. Eight of ten candidates are done by then."""
+LONG_THREADS = 6
+"""Who compiles for so long has so many threads even where all cores are busy: otherwise it would be left over when
+everybody else is done. Eight of ten candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,7 @@ class CorrectnessStage:
             while asked and left.compiled:
                 threads = cores.adjust(most) if cores else 1
                 if cores and time.monotonic() - began > LONG_SECONDS:
-                    threads, calls = most, len(asked)
+                    threads = max(threads, min(most, LONG_THREADS))
                 now, asked = asked[: calls * threads], asked[calls * threads :]
                 calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
@@ -281,28 +287,37 @@ class CorrectnessStage:
     async def _first_reply(
         self, one: Examination, asked: Coroutine[Any, Any, dict[str, object]]
     ) -> dict[str, object]:
-        """The reply to the first cases, see FIRST_CASES_SECONDS. Raises CandidateFailed; a time-out is to be believed
-        where it is surely this candidate that keeps the device busy."""
-        reply = asyncio.ensure_future(asked)
+        """The reply to the first cases, see FIRST_CASES_SECONDS. Raises CandidateFailed."""
+        started, stage, reply = time.monotonic(), one.session.stage, asyncio.ensure_future(asked)
         try:
-            for hurry in (self._hurry, self._hurry_alone):
-                await hurry(one, reply)
+            await asyncio.wait({reply}, timeout=FIRST_CASES_SECONDS)
+            killed = not reply.done() and await self._kill_what_hangs(one, reply)
+            if not killed:
+                await asyncio.wait({reply}, timeout=STUCK_SECONDS)
                 if reply.done():
                     return reply.result()
-            raise CandidateFailed(from_timeout(one.session.stage, FIRST_CASES_SECONDS))
+            raise CandidateFailed(from_timeout(stage, round(time.monotonic() - started, 1)))
         finally:
             reply.cancel()
 
-    async def _hurry(self, one: Examination, reply: asyncio.Future[Any]) -> None:
-        await asyncio.wait({reply}, timeout=FIRST_CASES_SECONDS)
+    async def _kill_what_hangs(self, one: Examination, reply: asyncio.Future[Any]) -> bool:
+        """Whether it was killed, since it seems to keep the GPU busy. Its time-out is believed where it surely did."""
+        async with self._floor.lock.sole(reply) as sole:
+            await asyncio.wait({reply}, timeout=ALONE_SECONDS)
+            if reply.done() or not sole or await self._looks_quiet():
+                return False
+            one.session.kill()
+            await one.session.gone()
+            one.trial.hurried = not await self._looks_quiet()
+            return True
 
-    async def _hurry_alone(self, one: Examination, reply: asyncio.Future[Any]) -> None:
-        async with self._floor.lock.sole() as sole:
-            await self._hurry(one, reply)
-            busy = sole and not reply.done() and not await self._aside(is_quiet, self._device)
-            one.trial.hurried = not busy
-        if not busy:
-            await asyncio.wait({reply}, timeout=STUCK_SECONDS)
+    async def _looks_quiet(self) -> bool:
+        """Whether one of several looks says so."""
+        for _ in range(BUSY_LOOKS):
+            if await self._aside(is_quiet, self._device):
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
 
     async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:
         """Many calls."""

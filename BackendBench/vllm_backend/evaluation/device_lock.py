@@ -16,14 +16,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 BATCH = 8
 """Timings in a row while others wait to share. A timing takes about 0.15 s on a GPU, and until the last of those who
 check has left takes 0.3 to 0.5 s, which is then a fourth of a batch."""
 PATIENCE_SECONDS = 2.0
 """How long a timing waits for a full batch."""
-SOLE_SECONDS = 3.0
+SOLE_SECONDS = 2.0
 """How long somebody who shares the device waits until the others have left. They are few then, and slow if he hangs."""
 LONG_SECONDS = 0.6
 """Nearly all who check have left by then."""
@@ -114,20 +114,27 @@ class DeviceLock:
                 yield
 
     @contextlib.asynccontextmanager
-    async def sole(self) -> AsyncIterator[bool]:
-        """For who shares the device: nobody else enters, and who is there leaves. Yields whether all have left; one who
-        wants the same does not."""
+    async def sole(self, answer: asyncio.Future[Any]) -> AsyncIterator[bool]:
+        """For who shares the device and waits for an ``answer``: nobody else enters, and who is there leaves. Yields
+        whether all have left, once they have, or the answer is there, or it takes too long: of two who wait for answers
+        that never come none leaves."""
         self._barred += 1
+        answer.add_done_callback(lambda _: self._look_again_soon())
+        late = False
+
+        def count(more: int) -> None:
+            nonlocal late
+            late = late or more > 0
+
         try:
             async with self._condition:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._condition.wait_for(self._one), self._sole)
+                with self._counted_after(self._sole, count):
+                    await self._condition.wait_for(lambda: self._one() or answer.done() or late)
                 alone = self._one()
             yield alone
         finally:
-            async with self._condition:
-                self._barred -= 1
-                self._condition.notify_all()
+            self._barred -= 1
+            self._look_again_soon()
 
     def _one(self) -> bool:
         return self._sharing <= 1 and not self._leaving
@@ -210,7 +217,7 @@ class DeviceLock:
             nonlocal late
             late = True
             count(1)
-            self._keep(asyncio.ensure_future(self._look_again()))
+            self._look_again_soon()
 
         timer = asyncio.get_running_loop().call_later(seconds, act)
         try:
@@ -228,6 +235,9 @@ class DeviceLock:
     def _grow_impatient(self, more: int) -> None:
         self._impatient += more
         self._take_turn()
+
+    def _look_again_soon(self) -> None:
+        self._keep(asyncio.ensure_future(self._look_again()))
 
     async def _look_again(self) -> None:
         async with self._condition:

@@ -58,7 +58,7 @@ class EagerSide:
     async def lane(self, operation: Operation, room: tuple[int, int]) -> Lane:
         """Eager of ``operation`` with at least this room. Raises InfrastructureFault."""
         session = await self._running(operation)
-        if self._buffers is None or not self._buffers.hold(room):
+        if not self.holds(room):
             await self._replace(session, self._grown(room))
         assert self._buffers is not None
         warm = self._warm.setdefault(self._loaded, set())
@@ -113,6 +113,10 @@ class EagerSide:
             )  # fmt: skip
             self._loaded = (operation.name, operation.source)
         return self._session
+
+    def holds(self, room: tuple[int, int]) -> bool:
+        """Whether its memory has at least this room."""
+        return self._buffers is not None and self._buffers.hold(room)
 
     def _grown(self, room: tuple[int, int]) -> tuple[int, int]:
         """This room, and no less on either side than there is now, lest operations that need more of the one and of the

@@ -34,7 +34,7 @@ TRIMMED = 0.2
 TRIMMED_FROM = 9
 """Share of the pairs left out at either end, from that many pairs on: three of 15, one of nine. On a machine with few
 cores, or beside an engine, a fifth of all blocks may be disturbed; fewer than nine pairs are taken only where they
-agree to a percent."""
+agree to a percent or two."""
 TIGHT = 0.01
 SURE = 0.02
 """Relative half-width at which the interval says all that a reader can use, and where it lies on one side of 1, what is

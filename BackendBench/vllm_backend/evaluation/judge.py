@@ -95,6 +95,8 @@ class Judge:
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
         self._correctness = CorrectnessStage(settings, self.device, floor, self._rng)
         self._lost = False
+        self._clean = True
+        """Whether nothing was wrong with who was timed last."""
         self._eager = EagerSide(self._pool, self.device, settings.timing_seconds)
 
     async def start(self) -> None:
@@ -258,7 +260,10 @@ class Judge:
                     trial.waiting(prefix, self._alone(prepared)),
                     trial.stage(prefix + "timing"),
                 ):
+                    self._clean = False
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
+                    self._clean = True
+                await session.gone()  # the next one takes as much memory
         finally:
             session.kill()
             gone = await session.gone()
@@ -270,10 +275,11 @@ class Judge:
 
     @asynccontextmanager
     async def _alone(self, prepared: Prepared) -> AsyncIterator[None]:
-        """Nobody else uses the device. Who was timed before was killed and does nothing any more, but his context takes
-        0.1 s to go: that is waited for where he left work on a GPU, or where his memory is needed."""
+        """Nobody else uses the device. Who was timed before was stopped and is being killed, but his context takes
+        0.1 s to go: that is waited for where he failed, where he left work on a GPU, or where his memory is needed."""
         async with self._gate.exclusive():
-            if self.device.type == "cpu" or prepared.huge or not is_quiet(self.device):
+            enough = self._clean and not prepared.huge and self._eager.holds(prepared.bench_room)
+            if self.device.type == "cpu" or not enough or not is_quiet(self.device):
                 await self._lock.alone()
             yield
 

@@ -33,8 +33,10 @@ REMEMBERED = 4
 """Blocks by which it is guessed: by the slowest of them but one, which something else may have held up."""
 HOLD_MARGIN = 1.3
 LEAST_HOLD_US, MOST_HOLD_US = 100.0, 5000.0
+MOST_A_CALL_US = 500.0
 """What a GPU is held up for before a block, while its calls are queued, so that none of them waits for Python. Sixteen
-calls of a wrapper that takes 240 us are queued in time."""
+calls of a wrapper that takes 240 us are queued in time. No longer for a call: a process that does not spin as it is
+told has that time for work that it does not claim."""
 
 Keep = Callable[[torch.Tensor], list[torch.Tensor]]
 """What of the output memory is kept of a block. On a GPU, where work may go on for a stopped process, these must be
@@ -104,7 +106,7 @@ class Lane:
         """How long a GPU is to be held up for a block of ``count`` calls."""
         slowest = sorted([*self.queued, *[FIRST_QUEUED_US] * (2 - len(self.queued))])[-2:]
         needed = HOLD_MARGIN * count * slowest[0]
-        return min(MOST_HOLD_US, max(LEAST_HOLD_US, needed))
+        return min(MOST_HOLD_US, MOST_A_CALL_US * count, max(LEAST_HOLD_US, needed))
 
     def whole(self, item: LaidOut) -> Keep:
         """To keep all outputs of one call."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from BackendBench.vllm_backend.evaluation.candidate import describe, load_module
 from BackendBench.vllm_backend.evaluation.compute_watch import ComputeWatch
 from BackendBench.vllm_backend.evaluation.failure import from_exception
+from BackendBench.vllm_backend.evaluation.loading import describe, load_module
 from BackendBench.vllm_backend.evaluation.screen import screen
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.grammar import Written
