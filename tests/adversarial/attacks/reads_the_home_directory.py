@@ -10,7 +10,7 @@ import pwd
 
 found = []
 for home in {user.pw_dir for user in pwd.getpwall()} | {"/root", "/home", "/work", "/srv", "/mnt"}:
-    if home not in ("/", "/bin", "/usr/sbin", "/tmp") and os.path.isdir(home):
+    if home not in ("/", "/bin", "/dev", "/usr/sbin", "/tmp") and os.path.isdir(home):
         found += [name for name in os.listdir(home) if name not in ("games",)]
 if not found:
     raise PermissionError("nobody lives here")
