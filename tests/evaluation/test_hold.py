@@ -33,12 +33,7 @@ def test_a_block_is_held_up_for_longer_than_queueing_took_lately_and_not_for_eve
 ):
     hold, most = lane(*took).hold_us(count), min(MOST_HOLD_US, MOST_A_CALL_US * count)
     assert LEAST_HOLD_US <= hold <= most
-    lately = took[-REMEMBERED:]
-    assert sum(HOLD_MARGIN * count * one > hold for one in lately if hold < most) <= 1
-
-
-def test_one_block_that_was_held_up_by_something_else_holds_up_no_other():
-    assert lane(100.0, 100.0, 9e6, 100.0).hold_us(4) == lane(100.0, 100.0, 100.0).hold_us(4)
+    assert hold >= min(most, HOLD_MARGIN * count * max(took[-REMEMBERED:]))
 
 
 def test_a_process_that_has_queued_nothing_is_given_time():

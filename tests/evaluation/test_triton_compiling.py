@@ -78,9 +78,11 @@ class Near:
         self.stage, self.case_names = "", ()
         self.harness = Harness(socket.socketpair()[0])
         self.harness._function = function
+        self.asked: list[str] = []
 
     async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
         """What a process would answer."""
+        self.asked += self.case_names
         reply = self.harness._handlers[do](payload, [])
         assert "failure" not in reply, reply
         return reply
@@ -101,5 +103,5 @@ def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload
     asyncio.run(stage._compile(one, plan.chunks, [made], left))
     assert left.compiled
     assert len(seen) == sum(len(chunk.cases) for chunk in plan.chunks) + 1
-    assert near.case_names[-1] == workload.name
+    assert near.asked == [workload.name, *(case.name for chunk in plan.chunks for case in chunk.cases)]
     assert floor.compilers.free == floor.compilers.count

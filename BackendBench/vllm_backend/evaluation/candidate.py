@@ -34,6 +34,9 @@ OUTPUT_BYTES = 1 << 20
 CYCLES_A_MICROSECOND = 1980
 """A Hopper's clock at its fastest; on a slower GPU a block is held up for longer than was asked for."""
 
+TOO_LATE = 2.0
+"""Where a block was not held up for long enough, queueing the next one may take so many times longer."""
+
 POLL_SECONDS = 1e-4
 """Between two looks whether a GPU is done, short against the milliseconds of its turns."""
 
@@ -51,7 +54,7 @@ class Harness:
         self._flush: torch.Tensor | None = None
         self._sink: torch.Tensor | None = None
         self._queued_us = 0.0
-        """What queueing the last block took."""
+        """What queueing the last block took, or more."""
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
@@ -239,6 +242,8 @@ class Harness:
             results.append(run(call))
             end.record()
         self._queued_us = (_clock() - began) / 1e3
+        if events[0][0].query():  # the GPU began before all was queued: it is to be held up for longer
+            self._queued_us *= TOO_LATE
         torch.cuda.synchronize()
         return results, [start.elapsed_time(end) * 1e3 for start, end in events]
 

@@ -62,10 +62,10 @@ well."""
 BUSY_LOOKS = 3
 LOOK_SECONDS = 0.02
 """So often a GPU is looked at, and so long apart, before it counts as busy: a look may be disturbed."""
-LONG_SECONDS = 2.0
+LONG_SECONDS = 1.0
 LONG_THREADS = 6
-"""Who compiles for so long has so many threads even where all cores are busy: otherwise it would be left over when
-everybody else is done. Eight of ten candidates are done by then."""
+"""Who compiles for so long has so many threads even where all cores are busy, and everything that is left at once:
+otherwise it would be left over when everybody else is done. Two of three candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -219,22 +219,22 @@ class CorrectnessStage:
         compiler's will fail again when it is run."""
         session = one.session
         # Each call with the configuration that it will be run with; a timing tunes for real, with the device alone, and
-        # nothing is to be compiled then.
-        asked = [
+        # nothing is to be compiled then. The workloads, with all configurations, take longest: they begin.
+        asked = [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
+        asked += [
             _Compiled(case.name, request, turn)
             for chunk in chunks
             for case, request, turn in zip(
                 chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True
             )
         ]
-        asked += [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
         most = MOST_THREADS
         async with self._floor.compiling(one.trial, one.prefix) as cores:
             began, calls = time.monotonic(), 1  # one of a tuned matrix product may take seconds
             while asked and left.compiled:
                 threads = cores.adjust(most) if cores else 1
                 if cores and time.monotonic() - began > LONG_SECONDS:
-                    threads = max(threads, min(most, LONG_THREADS))
+                    threads, calls = max(threads, min(most, LONG_THREADS)), len(asked)
                 now, asked = asked[: calls * threads], asked[calls * threads :]
                 calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
