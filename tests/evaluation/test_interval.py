@@ -120,6 +120,31 @@ def test_the_interval_holds_the_estimate_and_both_median_times_are_known():
     assert found.half_width == pytest.approx((found.high - found.low) / (2 * found.speedup))
 
 
+@pytest.mark.parametrize("each", [5.0, 12.0, 250.0])
+def test_what_differs_between_processes_is_in_the_interval_and_in_no_block(each):
+    rng, process_us, hits, bare = random.Random(4), 0.055, 0, 0
+    for _ in range(400):
+        mine, theirs = each + rng.gauss(0, process_us), each + rng.gauss(0, process_us)
+        pairs = [
+            Pair([mine * math.exp(rng.gauss(0, 0.003))], [theirs * math.exp(rng.gauss(0, 0.003))])
+            for _ in range(9)
+        ]
+        ratio = interval.estimate(pairs)
+        wide = interval.widened(ratio, process_us)
+        assert wide.low <= ratio.low < ratio.high <= wide.high
+        bare += ratio.low <= 1.0 <= ratio.high
+        hits += wide.low <= 1.0 <= wide.high
+    assert hits / 400 > 0.92
+    assert bare / 400 < 0.6 or each > 5.0
+
+
+def test_nothing_is_added_where_nothing_differs():
+    found = interval.estimate([Pair([130.0], [100.0]), Pair([131.0], [99.0]), Pair([129.0], [101.0])])
+    same = interval.widened(found, 0.0)
+    assert (same.low, same.high) == pytest.approx((found.low, found.high))
+    assert (same.speedup, same.pairs) == (found.speedup, found.pairs)
+
+
 @pytest.mark.parametrize(("true_ratio", "enough"), [(0.97, True), (1.0, False), (1.3, True)])
 def test_where_it_is_clear_which_one_is_faster_two_percent_are_enough(true_ratio, enough):
     spread = [0.988, 1.012, 1.0, 0.99, 1.01]  # half-width 1.4 %
