@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from BackendBench.vllm_backend.evaluation.capacity import (
     CONTEXT_BYTES,
     CONTEXT_SHARE,
+    REFERENCE_BYTES,
     SHARED_CONTEXT_SHARE,
     WAITING,
     compilers,
     in_flight,
+    reference_bytes,
     timing_places,
 )
 
@@ -45,6 +47,12 @@ def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int, shar
 def test_candidates_that_are_about_to_be_timed_leave_room_for_the_others(gigabytes: int, places: int):
     assert timing_places(gigabytes << 30, shared=False) == places
     assert timing_places(gigabytes << 30, shared=True) <= max(3, places)
+
+
+def test_references_have_a_share_of_a_gpu_and_less_beside_an_engine():
+    assert reference_bytes("cuda", 80 << 30, shared=False) == 20 << 30
+    assert reference_bytes("cuda", 80 << 30, shared=True) == 8 << 30
+    assert reference_bytes("cpu", 0, shared=False) == REFERENCE_BYTES
 
 
 def test_beside_an_engine_fewer_are_about_to_be_timed():

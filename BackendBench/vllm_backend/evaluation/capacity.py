@@ -22,6 +22,11 @@ MOST_TIMING = 12
 """What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
 own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take: 12 on an H100, half of it beside
 an engine."""
+REFERENCE_SHARE = 0.25
+SHARED_REFERENCE_SHARE = 0.1
+REFERENCE_BYTES = 4 << 30
+"""What references may take of a GPU, of one beside an engine, and on a CPU: an operation has two sets of them, of some
+hundred MB on a CPU and of one or two GB on a GPU."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
 
@@ -49,3 +54,10 @@ def timing_places(gpu_bytes: int, shared: bool) -> int:
     engine may have memory there too."""
     share = TIMING_SHARE / 2 if shared else TIMING_SHARE
     return max(LEAST_TIMING, min(MOST_TIMING, int(share * gpu_bytes / TIMING_BYTES)))
+
+
+def reference_bytes(target: str, gpu_bytes: int, shared: bool) -> int:
+    """What references may take. ``shared``: an engine may have memory there too."""
+    if target != "cuda":
+        return REFERENCE_BYTES
+    return int((SHARED_REFERENCE_SHARE if shared else REFERENCE_SHARE) * gpu_bytes)

@@ -34,7 +34,6 @@ from . import (
     eager,
     interval,
     leftovers,
-    reference_pool,
     roofline,
     sandbox,
 )  # fmt: skip
@@ -91,7 +90,9 @@ class Judge:
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
         self._pool = WarmPool(settings, self.threads, spares)
-        self._references = ReferencePool(self.device, settings.seed)
+        self._references = ReferencePool(
+            self.device, settings.seed, capacity.reference_bytes(settings.target, memory, shared)
+        )
         self._rng = random.Random(settings.seed if settings.seed is not None else secrets.randbits(64))
         self._correctness = CorrectnessStage(settings, self.device, floor, self._rng)
         self._lost = False
@@ -123,7 +124,9 @@ class Judge:
 
     async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
-        for name, source in operations[: reference_pool.KEPT[self.device.type] // 2]:
+        for name, source in operations:
+            if self._references.full:
+                break
             operation = await asyncio.to_thread(_operation, name, source)
             if self.device.type == "cpu":
                 await self._references.get(operation, self._lock)

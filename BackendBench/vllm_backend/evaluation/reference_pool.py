@@ -13,7 +13,8 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from functools import cached_property
 
 import torch
 
@@ -23,8 +24,8 @@ from .calls import UnshippableCall
 from .device_lock import DeviceLock
 
 USES = 100
-KEPT = {"cpu": 32, "cuda": 24}
-"""Sets kept; a set of large workloads is a few hundred MB on a CPU and up to 2 GB on a GPU."""
+LEAST_KEPT = 2
+"""Sets that are kept whatever they take: those of one operation."""
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,11 @@ class Prepared:
     """aten packets that a candidate may not call although they are only allocation or views: the operation's own."""
     uses: int = 0
 
+    @cached_property
+    def size(self) -> int:
+        """Bytes of all its tensors."""
+        return sum(storages_of(self).values())
+
     @property
     def huge(self) -> bool:
         """Whether one candidate alone takes gigabytes of the device's memory."""
@@ -54,12 +60,30 @@ class Prepared:
         )
 
 
-class ReferencePool:
-    """Least recently used sets are dropped."""
+def storages_of(held: object) -> dict[int, int]:
+    """The memory of all tensors in nested data classes, lists, tuples and dicts: bytes by address."""
+    if isinstance(held, torch.Tensor):
+        storage = held.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()}
+    if isinstance(held, dict):
+        parts = list(held.values())
+    elif isinstance(held, list | tuple):
+        parts = list(held)
+    else:
+        parts = list(vars(held).values()) if is_dataclass(held) else []
+    found: dict[int, int] = {}
+    for part in parts:
+        found.update(storages_of(part))
+    return found
 
-    def __init__(self, device: torch.device, seed: int | None) -> None:
+
+class ReferencePool:
+    """Least recently used sets are dropped where all of them take more than ``budget`` bytes."""
+
+    def __init__(self, device: torch.device, seed: int | None, budget: int) -> None:
         self._device = device
         self._seed = seed
+        self._budget = budget
         self._made = 0
         self._sets: OrderedDict[tuple[str, bool], Prepared] = OrderedDict()
         self._locks: dict[tuple[str, bool], asyncio.Lock] = {}
@@ -71,13 +95,24 @@ class ReferencePool:
             prepared = self._sets.get(key)
             if prepared is None or prepared.uses >= USES or prepared.operation.source != operation.source:
                 async with device_lock.shared():
-                    prepared = await asyncio.to_thread(self._make, operation)
+                    prepared = await asyncio.to_thread(self._counted, operation)
                 self._sets[key] = prepared
-                while len(self._sets) > KEPT[self._device.type]:
+                self._sets.move_to_end(key)
+                while len(self._sets) > LEAST_KEPT and self.held > self._budget:
                     self._sets.popitem(last=False)
         self._sets.move_to_end(key)
         prepared.uses += 1
         return prepared
+
+    @property
+    def held(self) -> int:
+        """Bytes of all sets."""
+        return sum(prepared.size for prepared in self._sets.values())
+
+    @property
+    def full(self) -> bool:
+        """Whether another set would have one dropped, unless it is a small one."""
+        return bool(self._sets) and self.held * (len(self._sets) + 1) > self._budget * len(self._sets)
 
     def shrink(self) -> None:
         """Drop the half that was not used for longest: its memory is needed. Whoever uses one keeps it until he is
@@ -90,6 +125,12 @@ class ReferencePool:
         return (
             secrets.randbits(31) if self._seed is None else (self._seed * 7919 + self._made * 104729) % 2**31
         )
+
+    def _counted(self, operation: Operation) -> Prepared:
+        """Made, and its tensors counted, which takes 50 ms."""
+        prepared = self._make(operation)
+        log.debug("references of %s take %d bytes", operation.name, prepared.size)
+        return prepared
 
     def _make(self, operation: Operation) -> Prepared:
         seed = self._draw()
