@@ -22,7 +22,7 @@ MOST_TIMING = 12
 """What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
 own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take: 12 on an H100, half of it beside
 an engine."""
-REFERENCE_SHARE = 0.25
+REFERENCE_SHARE = 0.3
 SHARED_REFERENCE_SHARE = 0.1
 REFERENCE_BYTES = 4 << 30
 """What references may take of a GPU, of one beside an engine, and on a CPU: an operation has two sets of them, of some
