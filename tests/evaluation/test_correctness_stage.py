@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -57,7 +58,7 @@ class Here:
         assert "failure" not in reply, reply
         return {**reply, "threads": 0}  # those of this process are the judge's
 
-    killed = False
+    killed = is_gone = False
 
     def kill(self) -> None:
         """Nothing to end."""
@@ -65,6 +66,7 @@ class Here:
 
     async def gone(self) -> bool:
         """At once."""
+        self.is_gone = self.killed
         return True
 
 
@@ -74,6 +76,7 @@ def examined(
     lock: DeviceLock | None = None,
     session: Here | None = None,
     trial: Trial | None = None,
+    around: Callable[[Awaitable[None], DeviceLock], Awaitable[None]] | None = None,
 ) -> Here:
     """A candidate of relu on its way, as on a GPU but for the device. Raises CandidateFailed."""
     operation = catalog.resolve("relu")
@@ -89,7 +92,8 @@ def examined(
     trial.again = again
     buffers = Buffers(*plan.room, CPU)
     prepared = Prepared(operation, plan, [], [])
-    asyncio.run(stage.run(Examination(session, buffers, task, prepared, trial, "")))  # type: ignore[arg-type]
+    run = stage.run(Examination(session, buffers, task, prepared, trial, ""))  # type: ignore[arg-type]
+    asyncio.run(around(run, floor.lock) if around else run)  # type: ignore[arg-type]
     assert trial.passed == plan.total
     return session
 
@@ -131,35 +135,84 @@ class Slow(Here):
     def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = seconds
+        self.answer = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
         if do == "run":
-            await asyncio.sleep(self.seconds)
+            self.loop = asyncio.get_running_loop()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.answer.wait(), self.seconds)
             self.seconds = 0.0
         return await super().request(do, limit, **payload)
 
 
-@pytest.mark.parametrize("seconds", [0.15, 0.3, 0.6])
-def test_who_answers_the_first_cases_late_is_waited_for(seconds: float, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(("seconds", "busy"), [(0.15, True), (0.15, False), (0.3, False), (0.6, False)])
+def test_who_answers_the_first_cases_late_is_waited_for(
+    seconds: float, busy: bool, monkeypatch: pytest.MonkeyPatch
+):
     hurry(monkeypatch)
-    examined(RIGHT, session=Slow(seconds))
+    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: not busy)
+    session = Slow(seconds)
+    examined(RIGHT, session=session)
+    assert not session.killed
+
+
+def test_an_answer_that_comes_while_the_device_is_looked_at_counts(monkeypatch: pytest.MonkeyPatch):
+    session = Slow(3600.0)
+    hurry(monkeypatch)
+    looks: list[None] = []
+
+    def busy(device: torch.device) -> bool:
+        looks.append(None)
+        if len(looks) == correctness_stage.BUSY_LOOKS:
+            assert session.loop is not None
+            session.loop.call_soon_threadsafe(session.answer.set)
+            time.sleep(0.1)
+        return False
+
+    monkeypatch.setattr(correctness_stage, "is_quiet", busy)
+    examined(RIGHT, session=session)
+    assert (len(looks), session.killed) == (correctness_stage.BUSY_LOOKS, False)
 
 
 @pytest.mark.parametrize(
     ("busy", "after", "believed"),
-    [(True, False, True), (True, True, False), (False, False, False)],
+    [
+        ([True] * 3, False, True),
+        ([True] * 3, True, False),
+        ([False], False, False),
+        ([True, False], False, False),
+    ],
 )
 def test_a_hang_is_believed_where_the_device_is_busy_until_the_candidate_is_gone(
-    busy: bool, after: bool, believed: bool, monkeypatch: pytest.MonkeyPatch
+    busy: list[bool], after: bool, believed: bool, monkeypatch: pytest.MonkeyPatch
 ):
     session, trial = Slow(3600.0), Trial()
     hurry(monkeypatch)
-    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: not (after if session.killed else busy))
+    looks = iter(busy)
+    monkeypatch.setattr(
+        correctness_stage, "is_quiet", lambda device: not (after if session.is_gone else next(looks))
+    )
     with pytest.raises(CandidateFailed) as caught:
         examined(RIGHT, session=session, trial=trial)
     assert caught.value.failure.error_type is ErrorType.TIMEOUT
     assert trial.hurried is not believed
     assert most_tries(ErrorType.TIMEOUT, Hints(trial.hurried), "cuda") == (1 if believed else 2)
+
+
+def test_who_is_not_the_only_one_there_is_not_believed_to_hang(monkeypatch: pytest.MonkeyPatch):
+    session, trial = Slow(3600.0), Trial()
+    hurry(monkeypatch)
+    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: session.is_gone)
+
+    async def beside_another(run: Awaitable[None], lock: DeviceLock) -> None:
+        async with lock.shared():
+            await run
+
+    with pytest.raises(CandidateFailed):
+        examined(RIGHT, session=session, trial=trial, lock=DeviceLock(sole=0.1), around=beside_another)
+    assert trial.hurried
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:

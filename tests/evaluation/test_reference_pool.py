@@ -50,9 +50,9 @@ def test_the_one_that_was_not_used_for_longest_is_given_up_where_all_take_too_mu
     async def run() -> None:
         pool, lock = OfSize(torch.device("cpu"), 1, 40), DeviceLock()
         relu = await pool.get(catalog.resolve("relu"), lock)
-        assert (pool.held, pool.full) == (16, False)
+        assert (pool.held, pool.has_room(1), pool.has_room(2)) == (16, True, False)
         exp = await pool.get(catalog.resolve("exp"), lock)
-        assert (pool.held, pool.full) == (28, True)
+        assert (pool.held, pool.has_room(1)) == (28, False)
         assert await pool.get(catalog.resolve("relu"), lock) is relu
         await pool.get(catalog.resolve("neg"), lock)
         assert pool.held == 40

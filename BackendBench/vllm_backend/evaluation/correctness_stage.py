@@ -304,7 +304,12 @@ class CorrectnessStage:
         """Whether it was killed, since it seems to keep the GPU busy. Its time-out is believed where it surely did."""
         async with self._floor.lock.sole(reply) as sole:
             await asyncio.wait({reply}, timeout=ALONE_SECONDS)
-            if reply.done() or not sole or await self._looks_quiet():
+            # An engine on the same GPU keeps it busy as well.
+            if not sole or self._settings.gpu_gate or await self._looks_quiet():
+                return False
+            reply.cancel()  # nobody may read the channel when it is closed: another process may get its number
+            await asyncio.wait({reply})
+            if not reply.cancelled():  # it answered while the GPU was looked at
                 return False
             one.session.kill()
             await one.session.gone()
@@ -313,10 +318,10 @@ class CorrectnessStage:
 
     async def _looks_quiet(self) -> bool:
         """Whether one of several looks says so."""
-        for _ in range(BUSY_LOOKS):
+        for look in range(BUSY_LOOKS):
+            await asyncio.sleep(LOOK_SECONDS if look else 0)
             if await self._aside(is_quiet, self._device):
                 return True
-            await asyncio.sleep(LOOK_SECONDS)
         return False
 
     async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:

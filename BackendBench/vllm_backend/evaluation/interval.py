@@ -39,8 +39,9 @@ cores, or beside an engine, a fifth of all blocks may be disturbed; fewer than n
 agree to a percent or two."""
 PROCESS_US = {"cpu": 0.0, "cuda": 0.055}
 """How much the time of the same kernel differs between processes, by where its code and memory lie (standard
-deviation). On an H100 twelve processes differed by 1.6 % of 5 us; on an H200 58 pairs of processes by 1.3 % at 5.4 us
-and 0.55 % at 12 us, which is 0.055 us on each side. On a CPU it is lost in other noise."""
+deviation). On an H200 58 pairs of processes differed by 1.3 % at 5.4 us and by 0.55 % at 12 us, which is 0.050 and
+0.047 us on each side, and a little is added; on an H100 twelve processes differed by up to 1.6 % of 5 us. On a CPU it
+is lost in other noise."""
 TIGHT = 0.01
 SURE = 0.02
 """Relative half-width at which the interval says all that a reader can use, and where it lies on one side of 1, what is

@@ -65,6 +65,16 @@ WARM_UP_OPERATION = "softmax"
 log = logging.getLogger(__name__)
 
 
+@asynccontextmanager
+async def _ended(session: Session) -> AsyncIterator[None]:
+    """The session is over and its memory is free after it, whatever happens within it."""
+    try:
+        yield
+    finally:
+        session.kill()
+        await session.gone()
+
+
 def _operation(name: str, source: str) -> Operation:
     return catalog.from_source(name, source) if source else catalog.resolve(name)
 
@@ -125,7 +135,7 @@ class Judge:
     async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
         for name, source in operations:
-            if self._references.full:
+            if not self._references.has_room(1 if self.device.type == "cpu" else 2):
                 break
             operation = await asyncio.to_thread(_operation, name, source)
             if self.device.type == "cpu":
@@ -252,7 +262,7 @@ class Judge:
         lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         try:
-            async with trial.waiting(prefix, self._timing_places):
+            async with trial.waiting(prefix, self._timing_places), _ended(session):
                 async with (
                     trial.waiting(prefix, self._lock.shared_by(session)),
                     trial.stage(prefix + "rehearsal"),
@@ -266,7 +276,6 @@ class Judge:
                     self._clean = False
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
                     self._clean = True
-                await session.gone()  # the next one takes as much memory
         finally:
             session.kill()
             gone = await session.gone()

@@ -109,10 +109,9 @@ class ReferencePool:
         """Bytes of all sets."""
         return sum(prepared.size for prepared in self._sets.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether another set would have one dropped, unless it is a small one."""
-        return bool(self._sets) and self.held * (len(self._sets) + 1) > self._budget * len(self._sets)
+    def has_room(self, more: int) -> bool:
+        """Whether so many more sets would have none dropped, if they are like these."""
+        return not self._sets or self.held * (len(self._sets) + more) <= self._budget * len(self._sets)
 
     def shrink(self) -> None:
         """Drop the half that was not used for longest: its memory is needed. Whoever uses one keeps it until he is
