@@ -153,7 +153,7 @@ def test_ten_kills_of_any_worker_and_every_task_ends_once(tmp_path: Path) -> Non
 
 
 def test_ctrl_c_drains_reports_and_resumes(tmp_path: Path) -> None:
-    run = start("run", *SMALL, "--candidates-per-op", "40", cwd=tmp_path)
+    run = start("run", *SMALL, "--candidates-per-op", "24", cwd=tmp_path)
     assert eventually(lambda: verdicts(tmp_path) >= 2 or run.poll() is not None, 120)
     run.send_signal(signal.SIGINT)
     assert run.wait(120) == 130, output(tmp_path)
@@ -168,7 +168,7 @@ def test_ctrl_c_drains_reports_and_resumes(tmp_path: Path) -> None:
     done = farm("run", "--resume", directory, cwd=tmp_path)
     assert done.code == 0, done.out + done.err
     with store_of(tmp_path) as client:
-        check_books(client, directory.name, 40)
+        check_books(client, directory.name, 24)
 
 
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
