@@ -69,10 +69,8 @@ def _name(definition: str) -> str:
 
 
 def needed(module: Any) -> list[str]:
-    """Functions of the library that a module of LLVM's calls."""
-    return [
-        f.name for f in module.get_functions() if f.is_declaration() and f.name.startswith((PREFIX, "__"))
-    ]
+    """What a module of LLVM's calls and has not: functions of the library, and others that no library here has."""
+    return [f.name for f in module.get_functions() if f.is_declaration() and f.name.startswith("__")]
 
 
 def install(compile_all: Callable[[], bytes]) -> bool:

@@ -65,16 +65,6 @@ WARM_UP_OPERATION = "softmax"
 log = logging.getLogger(__name__)
 
 
-@asynccontextmanager
-async def _ended(session: Session) -> AsyncIterator[None]:
-    """The session is over and its memory is free after it, whatever happens within it."""
-    try:
-        yield
-    finally:
-        session.kill()
-        await session.gone()
-
-
 def _operation(name: str, source: str) -> Operation:
     return catalog.from_source(name, source) if source else catalog.resolve(name)
 
@@ -134,16 +124,15 @@ class Judge:
 
     async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
+        on_gpu = self.device.type == "cuda"
+        sets = (False, True) if on_gpu else (False,)
         for name, source in operations:
-            if not self._references.has_room(1 if self.device.type == "cpu" else 2):
+            if not self._references.has_room(len(sets)):
                 break
             operation = await asyncio.to_thread(_operation, name, source)
-            if self.device.type == "cpu":
-                await self._references.get(operation, self._lock)
-                continue
-            for other in (False, True):
+            for other in sets:
                 prepared = await self._references.get(operation, self._lock, other=other)
-            if prepared.benches and not prepared.huge:
+            if on_gpu and prepared.benches and not prepared.huge:
                 async with self._lock.exclusive():
                     await self._eager.rehearse(operation, prepared.bench_room, prepared.benches, self._rng)
 
@@ -261,8 +250,8 @@ class Judge:
     ) -> None:
         lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
-        try:
-            async with trial.waiting(prefix, self._timing_places), _ended(session):
+        async with trial.waiting(prefix, self._timing_places):
+            try:
                 async with (
                     trial.waiting(prefix, self._lock.shared_by(session)),
                     trial.stage(prefix + "rehearsal"),
@@ -276,11 +265,11 @@ class Judge:
                     self._clean = False
                     await self._time_alone(lane, prepared, rehearsed, trial, fixed=bool(prefix))
                     self._clean = True
-        finally:
-            session.kill()
-            gone = await session.gone()
-            if lane.buffers is not attached:
-                lane.buffers.close(reuse=gone)
+            finally:  # its memory is free before its place is
+                session.kill()
+                gone = await session.gone()
+                if lane.buffers is not attached:
+                    lane.buffers.close(reuse=gone)
 
     def _timed(self, prepared: Prepared) -> list[Bench]:
         return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
@@ -289,9 +278,11 @@ class Judge:
     async def _alone(self, prepared: Prepared) -> AsyncIterator[None]:
         """Nobody else uses the device. Who was timed before was stopped and is being killed, but his context takes
         0.1 s to go: that is waited for where he failed, where he left work on a GPU, or where his memory is needed."""
+        enough = self._clean and not prepared.huge and self._eager.holds(prepared.bench_room)
+        if self.device.type == "cpu" or not enough:  # before an engine has to pause
+            await self._lock.alone()
         async with self._gate.exclusive():
-            enough = self._clean and not prepared.huge and self._eager.holds(prepared.bench_room)
-            if self.device.type == "cpu" or not enough or not is_quiet(self.device):
+            if not is_quiet(self.device):
                 await self._lock.alone()
             yield
 

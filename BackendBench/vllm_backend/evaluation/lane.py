@@ -137,21 +137,21 @@ class Lane:
         Raises CandidateFailed and InfrastructureFault as ``Session.request`` does.
         """
         self.session.stage, self.session.case_names = stage, [bench.workload.name] * count
-        held = 0.0 if watch else hold_us or self.hold_us(count)
+        timed_on_gpu = self.on_gpu and not watch
+        held = (hold_us or self.hold_us(count)) if timed_on_gpu else 0.0
         inputs.write(self.buffers, count)
         self.buffers.poison(bench.layout)
         self.buffers.settle()
         later = not self.on_gpu
         done = await self._exchange(
             keep, "block", calls=bench.layout.request(range(count)), flush_bytes=FLUSH_BYTES, deliver_later=later,
-            watch=watch, forbidden=self.forbidden, untuned=untuned,
-            hold_us=held,
+            watch=watch, forbidden=self.forbidden, untuned=untuned, hold_us=held,
         )  # fmt: skip
         reply, kept, delivery = done.reply, done.kept, 0.0
         with self.session.blamed():
             times = claims(reply, count, bench.workload.name)
             leftovers.refuse_reported(reply)
-        if self.on_gpu and not watch:
+        if timed_on_gpu:
             self.queued.append(queued(reply) / count)
         if later:
             delivered = await self._exchange(keep, "deliver")
@@ -159,9 +159,7 @@ class Lane:
             delivery = min(delivered.wall, delivered.cpu)
         if watch:
             self.note(reply)
-        return Run(
-            TimedBlock(times, done.wall, done.cpu, delivery, held if self.on_gpu else 0.0), reply, kept
-        )
+        return Run(TimedBlock(times, done.wall, done.cpu, delivery, held), reply, kept)
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""

@@ -97,10 +97,9 @@ class ReferencePool:
                 async with device_lock.shared():
                     prepared = await asyncio.to_thread(self._counted, operation)
                 self._sets[key] = prepared
-                self._sets.move_to_end(key)
-                while len(self._sets) > LEAST_KEPT and self.held > self._budget:
-                    self._sets.popitem(last=False)
         self._sets.move_to_end(key)
+        while len(self._sets) > LEAST_KEPT and self.held > self._budget:
+            self._sets.popitem(last=False)
         prepared.uses += 1
         return prepared
 

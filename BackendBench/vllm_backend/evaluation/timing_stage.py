@@ -81,7 +81,7 @@ class TimingStage:
             raise _tampering(reason, bench)
         trusted = believed(record.eager, record.candidate)
         ratio = interval.estimate([pair for pair, kept in zip(record.pairs, trusted, strict=True) if kept])
-        return interval.widened(ratio, interval.PROCESS_US["cuda" if self._eager.on_gpu else "cpu"])
+        return interval.widened(ratio, interval.PROCESS_US[bench.device.type])
 
     async def _record(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> Record:
         record, too_short = Record(), 0

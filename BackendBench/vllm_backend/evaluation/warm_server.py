@@ -28,10 +28,10 @@ from .sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
 MOST_OPEN_FILES = 1 << 16
 """Of this process, where the machine allows it; a candidate gets fewer (sandbox/limits.py)."""
 
-
 PTXAS_TUNABLES = "glibc.malloc.hugetlb=1"
-"""For what a candidate starts: half of the 10 ms that ptxas needs to begin are page faults, and huge pages take a third
-of them away. Other C libraries know no such variable."""
+"""For what a candidate starts: half of the 10 ms that ptxas needs to begin are page faults, and huge pages take most of
+them away. Not with the rest of the environment (warm_pool.py), where it would hold for this process as well, whose
+memory every candidate copies page by page. Other C libraries know no such variable."""
 
 
 def preload(target: str) -> None:
