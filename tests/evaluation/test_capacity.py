@@ -14,6 +14,7 @@ from BackendBench.vllm_backend.evaluation.capacity import (
     WAITING,
     compilers,
     in_flight,
+    missing_spares,
     reference_bytes,
     timing_places,
 )
@@ -41,6 +42,14 @@ def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int, shar
     contexts = flying + spares
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
     assert contexts * CONTEXT_BYTES <= share * memory or contexts <= 5
+
+
+def test_processes_are_made_ahead_for_all_who_may_come_and_for_each_who_waits():
+    assert missing_spares(11, 44, out=0, waiting=0, ready=0) == 44
+    assert missing_spares(11, 44, out=20, waiting=0, ready=10) == 14
+    assert missing_spares(11, 44, out=33, waiting=0, ready=5) == 6
+    assert missing_spares(11, 44, out=40, waiting=3, ready=0) == 14
+    assert missing_spares(11, 44, out=10, waiting=0, ready=40) <= 0
 
 
 @pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (24, 4), (80, 12), (1000, 12)])

@@ -49,6 +49,13 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> t
     return flying, max(2, min(flying // 3, contexts - flying))
 
 
+def missing_spares(least: int, most: int, out: int, waiting: int, ready: int) -> int:
+    """Processes to make. ``least``: spares kept while everybody is at work; ``most``: spares and processes handed out,
+    the latter ``out`` and ``waiting`` to be; ``ready``: spares that are there or being made. Where few are out more are
+    kept ready: who comes all at once would else wait for the driver, which makes one context after the other."""
+    return max(least + waiting, most - out) - ready
+
+
 def timing_places(gpu_bytes: int, shared: bool) -> int:
     """Candidates that hold memory for a timing: while a batch of them is timed, the next ones rehearse. ``shared``: an
     engine may have memory there too."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -56,16 +56,19 @@ ALONE_SECONDS = 1.3
 STUCK_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs there keeps everybody else from timing
 and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left.
-Who keeps the GPU busy until he is killed, and then it is quiet, hangs. Who does not may wait for the driver, which
-makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where compiling ahead went
-well."""
-BUSY_LOOKS = 3
+Who keeps the GPU busy for all of half a second then, and when he is killed it is quiet, hangs. Who does not may wait
+for the driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only
+where compiling ahead went well."""
+BUSY_LOOKS = 25
 LOOK_SECONDS = 0.02
-"""So often a GPU is looked at, and so long apart, before it counts as busy: a look may be disturbed."""
+"""So often in a row a GPU is looked at, and so long apart, before it counts as busy."""
+QUIET_LOOKS = 3
+"""Once in so many looks it is found quiet where it is: a look may be disturbed."""
 LONG_SECONDS = 1.0
 LONG_THREADS = 6
-"""Who compiles for so long has so many threads even where all cores are busy, and everything that is left at once:
-otherwise it would be left over when everybody else is done. Two of three candidates are done by then."""
+"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once,
+or, once the first cases are right, all steps: the slowest of its kernels takes seconds, and would be waited for in each
+of them. Otherwise it would be left over when everybody else is done. Two of three candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,28 @@ class Floor:
             yield
 
 
+@dataclass(frozen=True)
+class _Step:
+    """Cases, with what is compiled before they run."""
+
+    chunks: Sequence[Chunk]
+    benches: Sequence[Bench] = ()
+    enduring: bool = False
+    """Whether many more calls follow."""
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """A call that is to be compiled."""
+
+    step: int
+    """Its number, the first step that needs it."""
+    name: str
+    request: dict[str, Any]
+    turn: int | None
+    """The configuration of an autotuned kernel; None: all of them."""
+
+
 @dataclass
 class _Left:
     """What is left to a candidate, waiting for others not counted, and what is not done yet."""
@@ -108,16 +133,35 @@ class _Left:
     """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
     compiled: bool = True
     """Whether nothing is left to compile when the cases run."""
+    calls: list[_Compiled] = field(default_factory=list)
+    """To be compiled, in the order of the steps."""
+    passed: int = 0
+    """Cases so far."""
 
 
-@dataclass(frozen=True)
-class _Compiled:
-    """A call that is to be compiled."""
+def _steps(one: Examination) -> list[_Step]:
+    """All steps of an examination."""
+    chunks, benches = one.prepared.plan.chunks, one.prepared.benches
+    if one.prefix:
+        chunks = chunks[:CONFIRMED_CHUNKS]
+    steps = []
+    for number in EARLY_CHUNKS[: 1 if one.prefix else None]:
+        steps.append(_Step(chunks[:number]))
+        chunks = chunks[number:]
+    steps.append(_Step(chunks, benches, enduring=not one.prefix))
+    return [step for step in steps if step.chunks or step.benches or step.enduring]
 
-    name: str
-    request: dict[str, Any]
-    turn: int | None
-    """The configuration of an autotuned kernel; None: all of them."""
+
+def _calls(steps: Sequence[_Step], left: _Left) -> Iterator[_Compiled]:
+    """What they need compiled: each call with the configuration that it will be run with. A timing tunes for real, with
+    the device alone, and nothing is to be compiled then: workloads need all configurations, which takes longest. So in
+    their step they begin."""
+    for number, step in enumerate(steps):
+        for bench in step.benches:
+            yield _Compiled(number, bench.workload.name, bench.layout.request([0])[0], None)
+        for chunk in step.chunks:
+            requests = zip(chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True)
+            yield from (_Compiled(number, case.name, request, turn) for case, request, turn in requests)
 
 
 def _turns(chunk: Chunk, left: _Left) -> range:
@@ -140,21 +184,19 @@ class CorrectnessStage:
         """All of it. Raises CandidateFailed."""
         async with self._floor.compiling(one.trial, one.prefix):
             await self._load(one)
-        chunks, benches = one.prepared.plan.chunks, one.prepared.benches
-        if one.prefix:
-            chunks = chunks[:CONFIRMED_CHUNKS]
-        else:
+        if not one.prefix:
             one.trial.total = one.prepared.plan.total
         left = _Left(
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        passed = 0
-        for number in EARLY_CHUNKS[: 1 if one.prefix else None]:
-            early, chunks = chunks[:number], chunks[number:]
-            await self._step(one, early, [], left, passed, enduring=False)
-            passed += sum(len(c.cases) * c.trials for c in early)
-        await self._step(one, chunks, benches, left, passed, enduring=not one.prefix)
+        steps = _steps(one)
+        if one.task.dsl == "triton":
+            left.calls = list(_calls(steps, left))
+        for number, step in enumerate(steps):
+            await self._compile(one, number, left)
+            if step.chunks or step.enduring:
+                await self._run(one, step, left)
 
     async def _load(self, one: Examination) -> None:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
@@ -162,41 +204,25 @@ class CorrectnessStage:
         code = one.task.code + operation.adapter
         await session.request("load", limit, code=code, function=operation.function)
 
-    async def _step(
-        self,
-        one: Examination,
-        chunks: list[Chunk],
-        benches: list[Bench],
-        left: _Left,
-        passed: int,
-        enduring: bool,
-    ) -> None:
-        """Compile all of these, then run the chunks."""
-        if not (chunks or benches or enduring):
-            return
-        if one.task.dsl == "triton":
-            asked = time.monotonic()
-            await self._compile(one, chunks, benches, left)
-            left.deadline += time.monotonic() - asked
-        if not chunks and not enduring:
-            return
+    async def _run(self, one: Examination, step: _Step, left: _Left) -> None:
+        """The cases of a step."""
         waited = time.monotonic()
         async with (
-            self._floor.device(one.session, alone=one.trial.again and not passed),
+            self._floor.device(one.session, alone=one.trial.again and not left.passed),
             one.trial.stage(one.prefix + "correctness"),
         ):
             waited = time.monotonic() - waited
             left.deadline += waited
             one.trial.book(one.prefix + "wait", waited)
-            if passed == 0:
+            if left.passed == 0:
                 await self._map(one)
-            for chunk in chunks:
+            for chunk in step.chunks:
                 trials = min(chunk.trials, CONFIRMED_CHUNKS) if one.prefix else chunk.trials
                 for _ in range(trials):
                     drawn = await self._drawn(one.prepared.operation, chunk)
-                    await self._check(one, drawn, left, passed)
-                    passed += len(chunk.cases)
-            if enduring and one.prepared.plan.endurance is not None:
+                    await self._check(one, drawn, left)
+                    left.passed += len(chunk.cases)
+            if step.enduring and one.prepared.plan.endurance is not None:
                 await self._endure(one, one.prepared.plan.endurance, left)
 
     async def _map(self, one: Examination) -> None:
@@ -212,33 +238,27 @@ class CorrectnessStage:
         seed = self._rng.getrandbits(31)
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
-    async def _compile(
-        self, one: Examination, chunks: list[Chunk], benches: list[Bench], left: _Left
-    ) -> None:
-        """Compile without launching, for as long as is left for that. What fails for another reason than the
-        compiler's will fail again when it is run."""
-        session = one.session
-        # Each call with the configuration that it will be run with; a timing tunes for real, with the device alone, and
-        # nothing is to be compiled then. The workloads, with all configurations, take longest: they begin.
-        asked = [_Compiled(b.workload.name, b.layout.request([0])[0], None) for b in benches]
-        asked += [
-            _Compiled(case.name, request, turn)
-            for chunk in chunks
-            for case, request, turn in zip(
-                chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True
-            )
-        ]
-        most = MOST_THREADS
+    async def _compile(self, one: Examination, step: int, left: _Left) -> None:
+        """Compile what a step needs without launching, for as long as is left for that. What fails for another reason
+        than the compiler's will fail again when it is run."""
+        needed = sum(call.step <= step for call in left.calls)
+        if not needed:
+            return
+        asked, most, session = time.monotonic(), MOST_THREADS, one.session
         async with self._floor.compiling(one.trial, one.prefix) as cores:
-            began, calls = time.monotonic(), 1  # one of a tuned matrix product may take seconds
-            while asked and left.compiled:
+            calls = 1  # one of a tuned matrix product may take seconds
+            while needed > 0 and left.compiled:
                 threads = cores.adjust(most) if cores else 1
-                if cores and time.monotonic() - began > LONG_SECONDS:
-                    threads, calls = max(threads, min(most, LONG_THREADS)), len(asked)
-                now, asked = asked[: calls * threads], asked[calls * threads :]
+                if cores and self._settings.compile_seconds - left.compiling > LONG_SECONDS:
+                    threads = max(threads, min(most, LONG_THREADS))
+                    at_once = len(left.calls) if left.passed else needed
+                else:
+                    at_once = min(needed, calls * threads)
+                now, left.calls, needed = left.calls[:at_once], left.calls[at_once:], needed - at_once
                 calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
                 most = await self._compile_some(session, now, left, threads)
+        left.deadline += time.monotonic() - asked
 
     @staticmethod
     async def _compile_some(session: Session, calls: list[_Compiled], left: _Left, threads: int) -> int:
@@ -262,14 +282,14 @@ class CorrectnessStage:
         left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
         return MOST_THREADS if at_a_time == threads else 1
 
-    async def _check(self, one: Examination, chunk: Chunk, left: _Left, passed: int) -> None:
+    async def _check(self, one: Examination, chunk: Chunk, left: _Left) -> None:
         one.session.stage = "the correctness cases"
         limit = max(0.1, left.deadline - time.monotonic())
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
         # one does, the second examination says which.
-        settled = passed == 0 or one.trial.again
+        settled = left.passed == 0 or one.trial.again
         one.trial.unplaced = not settled
         asked = self._called(one, chunk, limit, _turns(chunk, left), settled)
         reply = await (self._first_reply(one, asked) if one.trial.hurried else asked)
@@ -278,7 +298,7 @@ class CorrectnessStage:
         leftovers.refuse_reported(reply)
         wrong = await self._aside(self._wrong, one, chunk, reply)
         right = len(chunk.cases) if wrong is None else wrong[0]
-        one.trial.passed = max(one.trial.passed, passed + right)
+        one.trial.passed = max(one.trial.passed, left.passed + right)
         if wrong is not None:
             raise CandidateFailed(wrong[1])
         await asyncio.sleep(0)  # let the other candidates' replies in
@@ -303,9 +323,8 @@ class CorrectnessStage:
     async def _kill_what_hangs(self, one: Examination, reply: asyncio.Future[Any]) -> bool:
         """Whether it was killed, since it seems to keep the GPU busy. Its time-out is believed where it surely did."""
         async with self._floor.lock.sole(reply) as sole:
-            await asyncio.wait({reply}, timeout=ALONE_SECONDS)
             # An engine on the same GPU keeps it busy as well.
-            if not sole or self._settings.gpu_gate or await self._looks_quiet():
+            if not sole or self._settings.gpu_gate or not await self._keeps_busy(reply):
                 return False
             reply.cancel()  # nobody may read the channel when it is closed: another process may get its number
             await asyncio.wait({reply})
@@ -316,9 +335,19 @@ class CorrectnessStage:
             one.trial.hurried = not await self._looks_quiet()
             return True
 
+    async def _keeps_busy(self, reply: asyncio.Future[Any]) -> bool:
+        """Whether the GPU is, for BUSY_LOOKS, and no answer comes."""
+        busy, end = 0, time.monotonic() + ALONE_SECONDS
+        while not reply.done() and (busy or time.monotonic() < end):
+            busy = 0 if await self._aside(is_quiet, self._device) else busy + 1
+            if busy == BUSY_LOOKS:
+                return True
+            await asyncio.wait({reply}, timeout=LOOK_SECONDS)
+        return False
+
     async def _looks_quiet(self) -> bool:
         """Whether one of several looks says so."""
-        for look in range(BUSY_LOOKS):
+        for look in range(QUIET_LOOKS):
             await asyncio.sleep(LOOK_SECONDS if look else 0)
             if await self._aside(is_quiet, self._device):
                 return True

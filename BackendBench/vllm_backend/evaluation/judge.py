@@ -89,7 +89,8 @@ class Judge:
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
-        self._pool = WarmPool(settings, self.threads, spares)
+        spares = min(spares, self.concurrency + 1)  # one more for a confirmation
+        self._pool = WarmPool(settings, self.threads, spares, self.concurrency + spares)
         self._references = ReferencePool(
             self.device, settings.seed, capacity.reference_bytes(settings.target, memory, shared)
         )

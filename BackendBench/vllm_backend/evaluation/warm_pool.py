@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from . import conditions, cores, gpu_devices, wire
+from . import capacity, conditions, cores, gpu_devices, wire
 from .failure import PASSING, CandidateFailed, InfrastructureFault
 from .outbox import Outbox
 from .sandbox import SandboxSpec, probe
@@ -67,10 +67,13 @@ def _unmade(error: Exception) -> InfrastructureFault:
 class WarmPool:
     """A running warm server and its spares."""
 
-    def __init__(self, settings: JudgeSettings, threads: int, spares: int) -> None:
+    def __init__(self, settings: JudgeSettings, threads: int, least: int, most: int = 0) -> None:
+        """``least``, ``most``: see ``capacity.missing_spares``."""
         self._settings = settings
         self._threads = threads
-        self._size = spares
+        self._least, self._most = least, most
+        self._out: set[str] = set()
+        """Tokens of processes handed out and not gone."""
         self._gpu = conditions.gpu_uuid(settings.device_index) if settings.target == "cuda" else ""
         self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
@@ -118,6 +121,8 @@ class WarmPool:
                 self._top_up()
                 session = await asyncio.wait_for(self._spares.get(), PATIENCE_SECONDS + SETUP_SECONDS)
                 if session.pid:
+                    if session.token in self._exited:
+                        self._out.add(session.token)
                     return session
         except asyncio.TimeoutError:
             raise InfrastructureFault("no candidate process could be made; see the worker's log") from None
@@ -126,11 +131,12 @@ class WarmPool:
             self._top_up()
 
     def _top_up(self) -> None:
-        """As many spares as wanted, beside one for everybody who waits."""
+        """Make what is missing."""
         if self._closing or self._fault is not None:
             return
-        wanted = self._size + self._waiting - self._spares.qsize() - self._making
-        for _ in range(wanted):
+        ready = self._spares.qsize() + self._making
+        missing = capacity.missing_spares(self._least, self._most, len(self._out), self._waiting, ready)
+        for _ in range(missing):
             self._making += 1
             self._spawn_task(self._make_spare())
 
@@ -242,6 +248,8 @@ class WarmPool:
             kind = _NotNow if message["passing"] else InfrastructureFault
             spawned.set_exception(kind(f"no sandboxed process could be made: {message['error']}"))
         elif message["event"] == "exited":
+            self._out.discard(token)
+            self._top_up()
             future = self._exited.pop(token, None)
             if future is not None and not future.done():
                 future.set_result(message["status"])
