@@ -13,6 +13,7 @@ import _thread
 import contextlib
 import ctypes
 import os
+import random
 import socket
 import sys
 import time
@@ -24,6 +25,7 @@ import torch
 from . import arena, calls, wire
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
+from .scattered import Scattered
 
 if TYPE_CHECKING:
     from .triton_support import Suspended
@@ -53,6 +55,7 @@ class Harness:
         self._arenas: dict[str, arena.Attached] = {}
         self._flush: torch.Tensor | None = None
         self._sink: torch.Tensor | None = None
+        self._scattered: Scattered | None = None
         self._queued_us = 0.0
         """What queueing the last block took, or more."""
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
@@ -224,6 +227,11 @@ class Harness:
     def _timed_cuda(
         self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], request: dict[str, Any]
     ) -> tuple[list[Any], list[float]]:
+        if self._scattered is None:
+            self._scattered = Scattered(self._device, random.Random())
+        self._scattered.make_room(
+            calls.Place.from_json(place).size for item in request["calls"] for place in item["out"]
+        )
         flush_bytes = request["flush_bytes"]
         if self._flush is None or self._flush.numel() * 4 != flush_bytes:
             self._flush = torch.zeros(flush_bytes // 4, device=self._device)

@@ -31,6 +31,9 @@ START_SECONDS = 120.0
 """Limit for the warm server's imports: 4-10 s on an idle machine, more where many start at once."""
 SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
+AT_A_TIME = 4
+"""Contexts that are made at a time. The driver makes them one after the other anyway, and whoever else needs it, to
+load a kernel or to map memory, waits for as many of its calls as there are makers."""
 RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 240.0
 """How long processes may fail to be made before nothing is judged any more: a candidate may fill the GPU, or take what
@@ -78,6 +81,7 @@ class WarmPool:
         self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
+        self._makers = asyncio.Semaphore(AT_A_TIME)
         self._waiting = 0
         self._spawned: dict[str, asyncio.Future[int]] = {}
         self._exited: dict[str, asyncio.Future[int]] = {}
@@ -172,7 +176,8 @@ class WarmPool:
             while not self._closing:
                 try:
                     session = await self._spawn()
-                    await self._set_up(session)
+                    async with self._makers:
+                        await self._set_up(session)
                     return
                 except _NotNow as error:
                     if time.monotonic() > last:

@@ -1,0 +1,95 @@
+"""Where the outputs of a timed block lie."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from BackendBench.vllm_backend.evaluation import scattered
+from BackendBench.vllm_backend.evaluation.scattered import (
+    LARGEST_BYTES,
+    MOST_BYTES,
+    MOST_PLACES,
+    SMALL_BYTES,
+    Scattered,
+)
+
+
+class Counting(Scattered):
+    """Says what it asks for."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.device("cpu"), random.Random(1))
+        self.asked: list[int] = []
+
+    def _place(self, size: int) -> torch.Tensor:
+        self.asked.append(size)
+        return super()._place(size)
+
+    def kept(self) -> dict[int, int]:
+        """Places taken, by their size."""
+        return {size: len(taken) for size, taken in self._taken.items()}
+
+
+def test_as_many_places_as_a_block_needs_are_free_and_others_are_taken():
+    places = Counting()
+    places.make_room([4096] * 16)
+    assert places.kept() == {4096: MOST_PLACES}
+    assert len(places.asked) == MOST_PLACES + 16
+    places.make_room([4096] * 5)  # of the eighty, those of the last block were free
+    assert len(places.asked) == MOST_PLACES + 16 + 5
+    assert places.kept() == {4096: MOST_PLACES}
+
+
+def test_others_are_given_back_each_time():
+    places = Counting()
+    places.make_room([512] * 16)
+    before = {tensor.data_ptr() for tensor in places._taken[512]}
+    places.make_room([512] * 16)
+    assert before != {tensor.data_ptr() for tensor in places._taken[512]}
+
+
+def test_the_driver_is_asked_once_for_places_that_are_no_small_ones():
+    places = Counting()
+    places.make_room([SMALL_BYTES * 2] * 4)
+    kept = places.kept()[SMALL_BYTES * 2]
+    assert kept == MOST_BYTES // (SMALL_BYTES * 2)
+    assert places.asked[0] == (kept + 4) * SMALL_BYTES * 2
+
+
+def test_nothing_is_kept_of_sizes_that_are_large_or_were_another_workloads():
+    places = Counting()
+    places.make_room([1024, LARGEST_BYTES + 1, 0])
+    assert list(places.kept()) == [1024]
+    places.make_room([2048])
+    assert list(places.kept()) == [2048]
+
+
+def test_who_has_no_memory_left_keeps_nothing(monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    places = Counting()
+    places.make_room([1024])
+    monkeypatch.setattr(scattered, "_empty", full)
+    places.make_room([1024])
+    assert places.kept() == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("size", [1 << 19, 1 << 21])
+def test_outputs_lie_at_many_places_of_a_gpu_and_no_memory_is_asked_for(size: int):
+    device = torch.device("cuda")
+    places = Scattered(device, random.Random(1))
+    found: set[int] = set()
+    reserved: list[int] = []
+    for _ in range(20):
+        places.make_room([size] * 8)
+        outputs = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(8)]
+        found |= {tensor.data_ptr() for tensor in outputs}
+        reserved.append(torch.cuda.memory_reserved(device))
+        del outputs
+    assert len(found) >= 24
+    assert len(set(reserved[1:])) == 1
