@@ -11,6 +11,7 @@ from BackendBench.vllm_backend.evaluation.capacity import (
     CONTEXT_SHARE,
     REFERENCE_BYTES,
     SHARED_CONTEXT_SHARE,
+    SPARES_SHARE,
     WAITING,
     compilers,
     in_flight,
@@ -24,7 +25,7 @@ def test_an_h100_with_sixteen_cores():
     assert compilers("cuda", 16) == 13
     flying, spares = in_flight("cuda", 13, 80 << 30, shared=False)
     assert flying == 13 + WAITING
-    assert spares == flying // 3
+    assert spares == flying // SPARES_SHARE
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 64])

@@ -6,10 +6,13 @@ CORES_KEPT = 2
 KEPT_SHARE = 5
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
 all. With two of sixteen a kernel of 6 us was timed twice as long as its own copy, or half."""
-WAITING = 20
-"""Candidates beyond those that compile. A batch of timings takes two seconds, in which nobody checks and thirteen cores
-compile some twenty candidates: with twelve the cores had nothing to do then. With 32 the driver made contexts for them
-until the fifth second, one at a time, and all waited for the GPU after that."""
+WAITING = 16
+SPARES_SHARE = 6
+"""Candidates beyond those that compile, and processes kept ready, a sixth of those in flight. A batch of timings takes
+two seconds, in which nobody checks and thirteen cores compile some twenty candidates: with twelve the cores had nothing
+to do then. But the more contexts there are the longer the driver takes to make one more, while everybody else who needs
+it waits: on one H200 eight contexts took 1.1 s beside one other and 3.5 s beside 41. With 20 waiting and eleven ready
+120 candidates took 28.6 s, with 12 and six 24.1 s."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 SHARED_CONTEXT_SHARE = 0.2
@@ -46,7 +49,7 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> t
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
     contexts = max(4, int(share * gpu_bytes / CONTEXT_BYTES))
     flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
-    return flying, max(2, min(flying // 3, contexts - flying))
+    return flying, max(2, min(flying // SPARES_SHARE, contexts - flying))
 
 
 def missing_spares(least: int, most: int, out: int, waiting: int, ready: int) -> int:

@@ -66,9 +66,10 @@ QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""
 LONG_SECONDS = 1.0
 LONG_THREADS = 6
-"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once,
-or, once the first cases are right, all steps: the slowest of its kernels takes seconds, and would be waited for in each
-of them. Otherwise it would be left over when everybody else is done. Two of three candidates are done by then."""
+"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once.
+Once the first cases are right it has MOST_THREADS, and all steps at once: the slowest of its kernels takes seconds, and
+would be waited for in each of them. Otherwise it would be left over when everybody else is done. Two of three
+candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,7 @@ class CorrectnessStage:
             while needed > 0 and left.compiled:
                 threads = cores.adjust(most) if cores else 1
                 if cores and self._settings.compile_seconds - left.compiling > LONG_SECONDS:
-                    threads = max(threads, min(most, LONG_THREADS))
+                    threads = max(threads, min(most, MOST_THREADS if left.passed else LONG_THREADS))
                     at_once = len(left.calls) if left.passed else needed
                 else:
                     at_once = min(needed, calls * threads)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 
@@ -21,8 +22,22 @@ SMALL_BYTES = 1 << 20
 MOST_SMALL_BYTES, MOST_BYTES = 16 << 20, 128 << 20
 MOST_PLACES = 64
 """Kept taken of one size of outputs."""
+GRAIN_BYTES = 512
+MOST_LONGER_BYTES = 512 << 10
+"""In which steps an allocator hands out memory, and by how much a place may be longer than an output that is no small one,
+up to half of it: then outputs begin anywhere in a GPU's pages of two megabytes, in every process. Torch gives a place
+that is longer by less than a megabyte away as a whole."""
 
 _empty = torch.empty  # bound before any candidate code exists
+
+
+@dataclass
+class _Places:
+    """For outputs of one size."""
+
+    taken: list[torch.Tensor] = field(default_factory=list)
+    free: list[int] = field(default_factory=list)
+    """Bytes of those given back before the last block."""
 
 
 class Scattered:
@@ -30,29 +45,37 @@ class Scattered:
 
     def __init__(self, device: torch.device, rng: random.Random) -> None:
         self._device, self._rng = device, rng
-        self._taken: dict[int, list[torch.Tensor]] = {}
-        """By bytes of each."""
+        self._places: dict[int, _Places] = {}
+        """By bytes of an output."""
 
     def make_room(self, sizes: Iterable[int]) -> None:
         """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken."""
         needed = Counter(size for size in sizes if 0 < size <= LARGEST_BYTES)
-        for size in self._taken.keys() - needed.keys():
-            del self._taken[size]
+        for size in self._places.keys() - needed.keys():
+            del self._places[size]
         try:
             for size, count in needed.items():
                 self._free(size, count)
         except torch.OutOfMemoryError:  # the candidate may need it
-            self._taken.clear()
+            self._places.clear()
 
     def _free(self, size: int, count: int) -> None:
         most = min(MOST_PLACES, (MOST_SMALL_BYTES if size <= SMALL_BYTES else MOST_BYTES) // size)
-        if size not in self._taken and size > SMALL_BYTES:
-            self._place((most + count) * size)  # the driver is asked once
-        taken = self._taken.setdefault(size, [])
-        # Where the last block's outputs lay is free: it is taken before other places are given back.
-        taken += [self._place(size) for _ in range(most + count - len(taken))]
-        self._rng.shuffle(taken)
-        del taken[most:]
+        new = size not in self._places
+        places = self._places.setdefault(size, _Places())
+        # Where the last block's outputs lay is taken before other places are given back.
+        missing = max(0, most + count - len(places.taken) - len(places.free))
+        lengths = sorted(places.free, reverse=True) + [self._length(size) for _ in range(missing)]
+        if new and size > SMALL_BYTES:
+            self._place(sum(lengths))  # the driver is asked once
+        places.taken += [self._place(length) for length in lengths]
+        self._rng.shuffle(places.taken)
+        places.free = [place.numel() for place in places.taken[:count]]
+        del places.taken[:count]
+
+    def _length(self, size: int) -> int:
+        longer = 0 if size <= SMALL_BYTES else min(MOST_LONGER_BYTES, size // 2)
+        return size + GRAIN_BYTES * self._rng.randint(0, longer // GRAIN_BYTES)
 
     def _place(self, size: int) -> torch.Tensor:
         return _empty(size, dtype=torch.uint8, device=self._device)
