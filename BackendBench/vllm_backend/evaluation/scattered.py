@@ -24,9 +24,9 @@ MOST_PLACES = 64
 """Kept taken of one size of outputs."""
 GRAIN_BYTES = 512
 MOST_LONGER_BYTES = 512 << 10
-"""In which steps an allocator hands out memory, and by how much a place may be longer than an output that is no small one,
-up to half of it: then outputs begin anywhere in a GPU's pages of two megabytes, in every process. Torch gives a place
-that is longer by less than a megabyte away as a whole."""
+"""In which steps an allocator hands out memory, and by how much a place may be longer than an output that is no small
+one, up to half of it: then outputs begin anywhere in a GPU's pages of two megabytes, in every process. Torch gives a
+place that is longer by less than a megabyte away as a whole."""
 
 _empty = torch.empty  # bound before any candidate code exists
 
