@@ -2,6 +2,8 @@
 
     python benchmarks/evaluation_throughput.py [--target cuda|cpu] [--count 200] [--passes 1] [--out FILE]
 
+With ``--out NAME.json`` the worker's log of each pass is kept beside it, NAME.0.log and so on.
+
 - The stream is written by the embedded grammar with fixed shares: 30 % meant to be correct, 1 % hanging, the rest
   wrong, not compiling, out of bounds, or caught by the screen. Same seed, same stream.
 - Real parts: a private Redis, one ``worker evaluate`` process, full rigour of timing. The clock runs from the first
@@ -141,8 +143,11 @@ def _mistake(kind: str, operation: str, dsl: str, rng: random.Random) -> str:
     return rng.choice(sorted(fits or [m for m in possible if m not in special]))
 
 
-def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dict[str, Any]:
-    """One pass: a fresh Redis and a fresh worker. Returns wall seconds and the verdicts by hash."""
+def judge(
+    items: list[Item], judge_settings: JudgeSettings, limit: float, kept_log: Path | None
+) -> dict[str, Any]:
+    """One pass: a fresh Redis and a fresh worker. Returns wall seconds and the verdicts by hash. ``kept_log``: where the
+    worker's log goes, which says why a judge was replaced."""
     with tempfile.TemporaryDirectory() as folder, PrivateServer(Path(folder)) as server:
         client = connect(server.url)
         names = sorted({item.task.operation for item in items})
@@ -151,7 +156,8 @@ def judge(items: list[Item], judge_settings: JudgeSettings, limit: float) -> dic
             worker_id=f"{RUN}/evaluate-0", redis_url=server.url, judge=judge_settings, operations=tuple(names)
         )
         began = time.monotonic()
-        with (Path(folder) / "worker.log").open("w+") as log, _worker(settings, log) as worker:
+        path = kept_log or Path(folder) / "worker.log"
+        with path.open("w+") as log, _worker(settings, log) as worker:
             _until(
                 lambda: client.hget(Keys.worker(settings.worker_id), "state") == "idle",
                 START_SECONDS,
@@ -336,8 +342,11 @@ def main() -> None:
     console = Console(width=120)
     items = stream(given.count, given.operations.split(","), target, given.seed)
     passes, results = [], []
-    for _ in range(given.passes):
-        passes.append(judge(items, JudgeSettings(target=target), given.limit))
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+    for number in range(given.passes):
+        kept_log = given.out and given.out.with_suffix(f".{number}.log")
+        passes.append(judge(items, JudgeSettings(target=target), given.limit, kept_log))
         results.append(summary(items, passes[-1]))
         show(results[-1], console)
     first = next(iter(passes[0]["kernels"].values()))
@@ -353,7 +362,6 @@ def main() -> None:
         for line in document["differences"]:
             console.print(f"  {line}", markup=False)
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(document, indent=2))
 
 
