@@ -146,8 +146,8 @@ def _mistake(kind: str, operation: str, dsl: str, rng: random.Random) -> str:
 def judge(
     items: list[Item], judge_settings: JudgeSettings, limit: float, kept_log: Path | None
 ) -> dict[str, Any]:
-    """One pass: a fresh Redis and a fresh worker. Returns wall seconds and the verdicts by hash. ``kept_log``: where the
-    worker's log goes, which says why a judge was replaced."""
+    """One pass: a fresh Redis and a fresh worker. Returns wall seconds and the verdicts by hash. ``kept_log``: where
+    the worker's log goes, which says why a judge was replaced."""
     with tempfile.TemporaryDirectory() as folder, PrivateServer(Path(folder)) as server:
         client = connect(server.url)
         names = sorted({item.task.operation for item in items})
