@@ -18,12 +18,14 @@ from BackendBench.vllm_backend.evaluation import bench, case_plan
 from BackendBench.vllm_backend.evaluation.candidate import Harness
 from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.correctness_stage import (
+    LONG_SECONDS,
     CorrectnessStage,
     Floor,
     _Left,
 )
 from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.steps import Step, calls_to_compile
 from BackendBench.vllm_backend.evaluation.trial import Trial
 from BackendBench.vllm_backend.operations import catalog
 
@@ -79,29 +81,61 @@ class Near:
         self.harness = Harness(socket.socketpair()[0])
         self.harness._function = function
         self.asked: list[str] = []
+        self.requests: list[int] = []
+        """Calls of each."""
 
     async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
         """What a process would answer."""
         self.asked += self.case_names
+        self.requests.append(len(payload["calls"]))
         reply = self.harness._handlers[do](payload, [])
         assert "failure" not in reply, reply
         return reply
 
 
+class Dry:
+    """relu's cases and a workload, to be compiled in two steps: the first chunk, and all the rest."""
+
+    def __init__(self, spent: float = 0.0, passed: int = 0) -> None:
+        """``spent``: seconds of compiling so far; ``passed``: cases."""
+        self.seen: list[tuple[int, ...]] = []
+        device, self.settings = torch.device("cpu"), JudgeSettings()
+        operation = catalog.resolve("relu")
+        self.chunks = case_plan.prepare(operation, device, 1).chunks
+        self.workload = next(iter(operation.make_workloads(device)))
+        made = bench.prepare(operation, self.workload, device, 1, 1000.0)
+        assert made is not None
+        self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
+        self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
+        self.stage = CorrectnessStage(self.settings, device, self.floor, random.Random(0))
+        self.left = _Left(0.0, self.settings.compile_seconds - spent, passed=passed)
+        self.left.calls = list(
+            calls_to_compile([Step(self.chunks[:1]), Step(self.chunks[1:], [made])], self.left.turn)
+        )
+
+    def compile(self, step: int) -> None:
+        one: Any = SimpleNamespace(session=self.near, trial=Trial(), prefix="")
+        asyncio.run(self.stage._compile(one, step, self.left))
+
+
 def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload():
-    seen: list[tuple[int, ...]] = []
-    device, settings = torch.device("cpu"), JudgeSettings()
-    operation = catalog.resolve("relu")
-    plan = case_plan.prepare(operation, device, 1)
-    workload = next(iter(operation.make_workloads(device)))
-    made = bench.prepare(operation, workload, device, 1, 1000.0)
-    near = Near(lambda x: seen.append(tuple(x.shape)))
-    floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
-    stage = CorrectnessStage(settings, device, floor, random.Random(0))
-    one = SimpleNamespace(session=near, trial=Trial(), prefix="")
-    left = _Left(0.0, 60.0)
-    asyncio.run(stage._compile(one, plan.chunks, [made], left))
-    assert left.compiled
-    assert len(seen) == sum(len(chunk.cases) for chunk in plan.chunks) + 1
-    assert near.asked == [workload.name, *(case.name for chunk in plan.chunks for case in chunk.cases)]
-    assert floor.compilers.free == floor.compilers.count
+    dry = Dry()
+    dry.compile(0)
+    first = [case.name for case in dry.chunks[0].cases]
+    assert dry.near.asked == first
+    dry.compile(1)
+    rest = [case.name for chunk in dry.chunks[1:] for case in chunk.cases]
+    assert dry.left.compiled
+    assert dry.near.asked == [*first, dry.workload.name, *rest]
+    assert len(dry.seen) == len(dry.near.asked)
+    assert dry.floor.compilers.free == dry.floor.compilers.count
+
+
+@pytest.mark.parametrize("passed", [0, 1])
+def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was_right_so_far(passed: int):
+    dry = Dry(spent=LONG_SECONDS + 1, passed=passed)
+    needed, everything = len(dry.chunks[0].cases), len(dry.left.calls)
+    dry.compile(0)
+    assert dry.near.requests == [everything if passed else needed]
+    dry.compile(1)
+    assert len(dry.near.asked) == everything

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,7 +23,6 @@ from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from ..state.task import Target
 from . import case_plan, leftovers, outputs
-from .bench import Bench
 from .case_plan import Chunk
 from .compiler_places import CompilerPlaces, Taken
 from .device_lock import DeviceLock, Process
@@ -31,18 +30,13 @@ from .failure import CandidateFailed, Failure, from_timeout
 from .quiet import is_quiet
 from .session import Session
 from .settings import JudgeSettings
+from .steps import CONFIRMED_CHUNKS, Step, ToCompile, calls_to_compile, steps, turns
 from .trial import Examination, Trial
 
 MOST_CONFIGURATIONS = 1 << 16
 """More than any autotuned kernel has."""
 P = ParamSpec("P")
 T = TypeVar("T")
-EARLY_CHUNKS = (1, 1)
-"""Of the cases: two of three wrong kernels fail in the first one, half of the others in the second, in which the first
-six cases have other values, and no more is compiled for them."""
-CONFIRMED_CHUNKS = 2
-"""Of the cases a confirmation repeats the first few, once with other values at the same addresses; all workloads are
-compared again anyway, and compiling for every case a second time would double the price of a winner."""
 MOST_THREADS = 12
 CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
@@ -102,28 +96,6 @@ class Floor:
             yield
 
 
-@dataclass(frozen=True)
-class _Step:
-    """Cases, with what is compiled before they run."""
-
-    chunks: Sequence[Chunk]
-    benches: Sequence[Bench] = ()
-    enduring: bool = False
-    """Whether many more calls follow."""
-
-
-@dataclass(frozen=True)
-class _Compiled:
-    """A call that is to be compiled."""
-
-    step: int
-    """Its number, the first step that needs it."""
-    name: str
-    request: dict[str, Any]
-    turn: int | None
-    """The configuration of an autotuned kernel; None: all of them."""
-
-
 @dataclass
 class _Left:
     """What is left to a candidate, waiting for others not counted, and what is not done yet."""
@@ -134,42 +106,10 @@ class _Left:
     """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
     compiled: bool = True
     """Whether nothing is left to compile when the cases run."""
-    calls: list[_Compiled] = field(default_factory=list)
+    calls: list[ToCompile] = field(default_factory=list)
     """To be compiled, in the order of the steps."""
     passed: int = 0
     """Cases so far."""
-
-
-def _steps(one: Examination) -> list[_Step]:
-    """All steps of an examination."""
-    chunks, benches = one.prepared.plan.chunks, one.prepared.benches
-    if one.prefix:
-        chunks = chunks[:CONFIRMED_CHUNKS]
-    steps = []
-    for number in EARLY_CHUNKS[: 1 if one.prefix else None]:
-        steps.append(_Step(chunks[:number]))
-        chunks = chunks[number:]
-    steps.append(_Step(chunks, benches, enduring=not one.prefix))
-    return [step for step in steps if step.chunks or step.benches or step.enduring]
-
-
-def _calls(steps: Sequence[_Step], left: _Left) -> Iterator[_Compiled]:
-    """What they need compiled: each call with the configuration that it will be run with. A timing tunes for real, with
-    the device alone, and nothing is to be compiled then: workloads need all configurations, which takes longest. So in
-    their step they begin."""
-    for number, step in enumerate(steps):
-        for bench in step.benches:
-            yield _Compiled(number, bench.workload.name, bench.layout.request([0])[0], None)
-        for chunk in step.chunks:
-            requests = zip(chunk.cases, chunk.layout.request(), _turns(chunk, left), strict=True)
-            yield from (_Compiled(number, case.name, request, turn) for case, request, turn in requests)
-
-
-def _turns(chunk: Chunk, left: _Left) -> range:
-    """For each case the configuration of an autotuned kernel: one after the other over all cases, so that each is
-    checked as often, and which one nobody knows."""
-    begin = left.turn + chunk.first
-    return range(begin, begin + len(chunk.cases))
 
 
 class CorrectnessStage:
@@ -191,10 +131,11 @@ class CorrectnessStage:
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        steps = _steps(one)
+        plan = one.prepared.plan
+        steps_left = steps(plan.chunks, one.prepared.benches, confirming=bool(one.prefix))
         if one.task.dsl == "triton":
-            left.calls = list(_calls(steps, left))
-        for number, step in enumerate(steps):
+            left.calls = list(calls_to_compile(steps_left, left.turn))
+        for number, step in enumerate(steps_left):
             await self._compile(one, number, left)
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
@@ -205,7 +146,7 @@ class CorrectnessStage:
         code = one.task.code + operation.adapter
         await session.request("load", limit, code=code, function=operation.function)
 
-    async def _run(self, one: Examination, step: _Step, left: _Left) -> None:
+    async def _run(self, one: Examination, step: Step, left: _Left) -> None:
         """The cases of a step."""
         waited = time.monotonic()
         async with (
@@ -262,7 +203,7 @@ class CorrectnessStage:
         left.deadline += time.monotonic() - asked
 
     @staticmethod
-    async def _compile_some(session: Session, calls: list[_Compiled], left: _Left, threads: int) -> int:
+    async def _compile_some(session: Session, calls: list[ToCompile], left: _Left, threads: int) -> int:
         """Returns on how many threads the next ones may be compiled."""
         started = time.monotonic()
         # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
@@ -292,7 +233,7 @@ class CorrectnessStage:
         # one does, the second examination says which.
         settled = left.passed == 0 or one.trial.again
         one.trial.unplaced = not settled
-        asked = self._called(one, chunk, limit, _turns(chunk, left), settled)
+        asked = self._called(one, chunk, limit, turns(chunk, left.turn), settled)
         reply = await (self._first_reply(one, asked) if one.trial.hurried else asked)
         one.trial.hurried = one.trial.unplaced = False
         one.trial.note_library_calls(reply, self._settings.allow_library_calls)
