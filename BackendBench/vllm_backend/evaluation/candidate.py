@@ -58,6 +58,8 @@ class Harness:
         self._scattered: Scattered | None = None
         self._queued_us = 0.0
         """What queueing the last block took, or more."""
+        self._late = False
+        """Whether it took too long."""
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
@@ -199,8 +201,9 @@ class Harness:
         with contextlib.nullcontext() if turn is None else self._untuned(turn) as tuning:
             results, times = timed(prepared, watched if request["watch"] else self._call, request)
         reply: dict[str, Any] = {
-            "times_us": times, "queued_us": self._queued_us, "threads": _thread._count() - self._threads,
-            "computed": sorted(watch.calls), "tunes": tuning is not None and tuning.used,
+            "times_us": times, "queued_us": self._queued_us, "late": self._late,
+            "threads": _thread._count() - self._threads, "computed": sorted(watch.calls),
+            "tunes": tuning is not None and tuning.used,
         }  # fmt: skip
         self._block_done = (request, results)
         return reply if request["deliver_later"] else {**reply, **self._deliver_block(request, _)}
@@ -250,7 +253,10 @@ class Harness:
             results.append(run(call))
             end.record()
         self._queued_us = (_clock() - began) / 1e3
-        if events[0][0].query():  # the GPU began before all was queued: it is to be held up for longer
+        self._late = events[0][
+            0
+        ].query()  # the GPU began before all was queued: it is to be held up for longer
+        if self._late:
             self._queued_us *= TOO_LATE
         torch.cuda.synchronize()
         return results, [start.elapsed_time(end) * 1e3 for start, end in events]

@@ -45,6 +45,8 @@ class TimedBlock:
     """What handing over the outputs took where that is a step of its own: the lesser of wall and processor time."""
     held: float = 0.0
     """For how long the judge had a GPU held up before the calls."""
+    late: bool = False
+    """Whether a GPU began with the calls before all were queued, by the process's own word, which counts of eager."""
 
     @property
     def on_gpu(self) -> bool:

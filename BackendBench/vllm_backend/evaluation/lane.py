@@ -159,7 +159,8 @@ class Lane:
             delivery = min(delivered.wall, delivered.cpu)
         if watch:
             self.note(reply)
-        return Run(TimedBlock(times, done.wall, done.cpu, delivery, held), reply, kept)
+        late = timed_on_gpu and reply.get("late") is True
+        return Run(TimedBlock(times, done.wall, done.cpu, delivery, held, late), reply, kept)
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
 
 import torch
 
@@ -20,9 +19,10 @@ from ..operations.operation import Operation
 from ..state.error_type import ErrorType
 from . import interval, outputs, spot_check
 from .bench import Bench
-from .clock_check import TimedBlock, believed, tampered
+from .clock_check import TimedBlock, tampered
 from .failure import CandidateFailed, Failure
 from .lane import Keep, Lane, Run, nothing
+from .record import Record
 from .rehearsal import Rehearsed, needed_calls
 from .shared_calls import BlockInputs, read
 
@@ -33,21 +33,6 @@ LONGEST = 3
 """Times the limit of one request: the device is nobody's for longer than that on one workload."""
 MOST_TOO_SHORT = 6
 """Such pairs of one workload; an honest kernel's times do not jump about like that."""
-
-
-@dataclass
-class Record:
-    """What was measured on one workload."""
-
-    pairs: list[interval.Pair] = field(default_factory=list)
-    eager: list[TimedBlock] = field(default_factory=list)
-    candidate: list[TimedBlock] = field(default_factory=list)
-
-    def add(self, eager: TimedBlock, candidate: TimedBlock) -> None:
-        """One pair of blocks."""
-        self.pairs.append(interval.Pair(eager.claimed, candidate.claimed))
-        self.eager.append(eager)
-        self.candidate.append(candidate)
 
 
 class TimingStage:
@@ -79,9 +64,7 @@ class TimingStage:
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise _tampering(reason, bench)
-        trusted = believed(record.eager, record.candidate)
-        ratio = interval.estimate([pair for pair, kept in zip(record.pairs, trusted, strict=True) if kept])
-        return interval.widened(ratio, interval.PROCESS_US[bench.device.type])
+        return interval.widened(interval.estimate(record.trusted()), interval.PROCESS_US[bench.device.type])
 
     async def _record(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> Record:
         record, too_short = Record(), 0
@@ -89,8 +72,8 @@ class TimingStage:
         count = await self._begin(bench, rehearsed, fixed_pairs)
         watched = self._rng.randint(1, fixed_pairs or interval.SLOW_PAIRS)
         deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
-        while not self._enough(record, fixed_pairs, deadline):
-            eager, candidate = await self._pair(bench, count, len(record.pairs))
+        while not record.enough(fixed_pairs, overdue=time.monotonic() > deadline):
+            eager, candidate = await self._pair(bench, count, len(record.pairs) + record.late)
             count = _needed(candidate, eager, bench.calls)
             if long_enough(candidate, eager, bench.calls):
                 record.add(eager, candidate)
@@ -144,18 +127,6 @@ class TimingStage:
             fresh = bench.fresh(self._rng, bench.calls)
             await self._called(self._eager, bench, fresh, bench.calls, nothing)
         return rehearsed.calls
-
-    @staticmethod
-    def _enough(record: Record, fixed_pairs: int | None, deadline: float) -> bool:
-        taken = len(record.pairs)
-        if taken >= interval.MIN_PAIRS and time.monotonic() > deadline:
-            return True
-        if fixed_pairs is not None:
-            return taken >= fixed_pairs
-        decided = interval.decisive(record.pairs)
-        if decided and taken < interval.MIN_PAIRS:  # of so few, a disturbed one would weigh too much
-            return all(believed(record.eager, record.candidate))
-        return decided
 
     async def _pair(self, bench: Bench, count: int, number: int) -> tuple[TimedBlock, TimedBlock]:
         """Eager's block and the candidate's, of ``count`` calls. Raises CandidateFailed for a wrong answer."""
