@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -247,6 +248,7 @@ def _specs(job: Job) -> list[WorkerSpec]:
         )
         for i, one in enumerate(layout.evaluators)
     ]
+    quiet = worker_specs.quiet_cores(layout.evaluators, gpus, os.sched_getaffinity(0))
     generators = [
         worker_specs.generator(
             job.run,
@@ -258,6 +260,7 @@ def _specs(job: Job) -> list[WorkerSpec]:
             prepared.device_name,
             url,
             logs,
+            quiet,
         )
         for i, one in enumerate(layout.generators)
     ]

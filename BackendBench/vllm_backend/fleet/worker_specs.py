@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..config import EngineConfig
+from ..evaluation import cores
 from ..evaluation.settings import JudgeSettings, WorkerSettings
 from ..generation.settings import EngineSettings, GenerationSettings
 from ..state.task import Target
@@ -58,9 +59,10 @@ def evaluator(
 
 def generator(
     run: str, number: int, generator: Generator, gpus: Sequence[Gpu], engine: EngineSettings, config: EngineConfig,
-    device_name: str, redis_url: str, logs: Path,
+    device_name: str, redis_url: str, logs: Path, quiet: tuple[int, ...] = (),
 ) -> WorkerSpec:  # fmt: skip
-    """One generating worker; ``device_name``: what the kernels are for, in the prompt's words."""
+    """One generating worker; ``device_name``: what the kernels are for, in the prompt's words; ``quiet``: see
+    ``quiet_cores``."""
     id = worker_id(run, "generate", number)
     settings = GenerationSettings(
         worker_id=id,
@@ -77,8 +79,21 @@ def generator(
         settings=settings.model_dump_json(),
         log_file=logs / f"generate-{number}.log",
         environment=_environment([gpus[index] for index in generator.gpus]),
-        cores=generator.cores,
+        cores=generator.cores or quiet,
     )
+
+
+def quiet_cores(
+    evaluators: Sequence[Evaluator], gpus: Sequence[Gpu], available: Collection[int]
+) -> tuple[int, ...]:
+    """Cores on which no judge of these times a kernel of a GPU, for whoever else works on this machine; () means any. An
+    engine's processes that take a core from who is timed, while he queues his calls, make single blocks several times
+    as long, and the judge's clock sees time that nobody claims."""
+    timing: set[int] = set()
+    for one in evaluators:
+        if one.gpu is not None:
+            timing |= cores.split(one.cores or available, "cuda", gpus[one.gpu].uuid).timing
+    return tuple(sorted(set(available) - timing)) if timing else ()
 
 
 def _environment(gpus: Sequence[Gpu]) -> dict[str, str]:
