@@ -86,9 +86,10 @@ def generator(
 def quiet_cores(
     evaluators: Sequence[Evaluator], gpus: Sequence[Gpu], available: Collection[int]
 ) -> tuple[int, ...]:
-    """Cores on which no judge of these times a kernel of a GPU, for whoever else works on this machine; () means any. An
-    engine's processes that take a core from who is timed, while he queues his calls, make single blocks several times
-    as long, and the judge's clock sees time that nobody claims."""
+    """Cores on which no judge of these times a kernel of a GPU, for whoever else works on this machine; () means any.
+
+    An engine's processes that take a core from who is timed, while he queues his calls, make single blocks several
+    times as long, and the judge's clock sees time that nobody claims."""
     timing: set[int] = set()
     for one in evaluators:
         if one.gpu is not None:
