@@ -61,7 +61,7 @@ def test_candidates_that_are_about_to_be_timed_leave_room_for_the_others(gigabyt
 
 def test_references_have_a_share_of_a_gpu_and_less_beside_an_engine():
     assert reference_bytes("cuda", 80 << 30, shared=False) == 24 << 30
-    assert reference_bytes("cuda", 80 << 30, shared=True) == 8 << 30
+    assert 10 << 30 < reference_bytes("cuda", 80 << 30, shared=True) < 11 << 30
     assert reference_bytes("cpu", 0, shared=False) == REFERENCE_BYTES
 
 

@@ -64,6 +64,23 @@ def test_the_one_that_was_not_used_for_longest_is_given_up_where_all_take_too_mu
     asyncio.run(run())
 
 
+def test_those_of_confirmations_are_given_up_first():
+    async def run() -> None:
+        pool, lock = OfSize(torch.device("cpu"), 1, 40), DeviceLock()
+        relu = await pool.get(catalog.resolve("relu"), lock)
+        other = await pool.get(catalog.resolve("relu"), lock, other=True)
+        exp = await pool.get(catalog.resolve("exp"), lock)
+        assert pool.held == 28
+        assert await pool.get(catalog.resolve("relu"), lock) is relu
+        assert await pool.get(catalog.resolve("exp"), lock) is exp
+        # What was asked for stays, even where nothing else is left to be dropped first.
+        neg = await pool.get(catalog.resolve("neg"), lock, other=True)
+        assert await pool.get(catalog.resolve("neg"), lock, other=True) is neg
+        assert await pool.get(catalog.resolve("relu"), lock, other=True) is not other
+
+    asyncio.run(run())
+
+
 def test_one_operation_is_kept_whatever_it_takes():
     async def run() -> None:
         pool, lock = OfSize(torch.device("cpu"), 1, 1), DeviceLock()

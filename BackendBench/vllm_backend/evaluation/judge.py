@@ -126,16 +126,17 @@ class Judge:
     async def prepare(self, operations: Sequence[tuple[str, str]]) -> None:
         """Make the references of operations (name, source of a user's own one or '') ahead of need."""
         on_gpu = self.device.type == "cuda"
-        sets = (False, True) if on_gpu else (False,)
-        for name, source in operations:
-            if not self._references.has_room(len(sets)):
-                break
-            operation = await asyncio.to_thread(_operation, name, source)
-            for other in sets:
+        for other in (False, True) if on_gpu else (False,):
+            for name, source in operations:
+                if not self._references.has_room(1):
+                    return
+                operation = await asyncio.to_thread(_operation, name, source)
                 prepared = await self._references.get(operation, self._lock, other=other)
-            if on_gpu and prepared.benches and not prepared.huge:
-                async with self._lock.exclusive():
-                    await self._eager.rehearse(operation, prepared.bench_room, prepared.benches, self._rng)
+                if on_gpu and not other and prepared.benches and not prepared.huge:
+                    async with self._lock.exclusive():
+                        await self._eager.rehearse(
+                            operation, prepared.bench_room, prepared.benches, self._rng
+                        )
 
     async def close(self) -> None:
         """End every process."""

@@ -78,7 +78,7 @@ def storages_of(held: object) -> dict[int, int]:
 
 
 class ReferencePool:
-    """Least recently used sets are dropped where all of them take more than ``budget`` bytes."""
+    """Sets are dropped where all of them take more than ``budget`` bytes."""
 
     def __init__(self, device: torch.device, seed: int | None, budget: int) -> None:
         self._device = device
@@ -98,10 +98,16 @@ class ReferencePool:
                     prepared = await asyncio.to_thread(self._counted, operation)
                 self._sets[key] = prepared
         self._sets.move_to_end(key)
+        droppable = [found for found in self._in_order() if found != key]
         while len(self._sets) > LEAST_KEPT and self.held > self._budget:
-            self._sets.popitem(last=False)
+            del self._sets[droppable.pop(0)]
         prepared.uses += 1
         return prepared
+
+    def _in_order(self) -> list[tuple[str, bool]]:
+        """In which they are dropped: first those of confirmations, which few candidates need, then those that were not
+        used for longest. Where operations come by turns and not all fit, each would else be made anew each time."""
+        return sorted(self._sets, key=lambda key: not key[1])
 
     @property
     def held(self) -> int:
@@ -113,10 +119,9 @@ class ReferencePool:
         return not self._sets or self.held * (len(self._sets) + more) <= self._budget * len(self._sets)
 
     def shrink(self) -> None:
-        """Drop the half that was not used for longest: its memory is needed. Whoever uses one keeps it until he is
-        done."""
-        for _ in range(len(self._sets) // 2):
-            self._sets.popitem(last=False)
+        """Drop half of them: their memory is needed. Whoever uses one keeps it until he is done."""
+        for key in self._in_order()[: len(self._sets) // 2]:
+            del self._sets[key]
 
     def _draw(self) -> int:
         self._made += 1
