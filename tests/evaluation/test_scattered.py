@@ -9,6 +9,7 @@ import torch
 
 from BackendBench.vllm_backend.evaluation import scattered
 from BackendBench.vllm_backend.evaluation.scattered import (
+    KEPT_SIZES,
     LARGEST_BYTES,
     MOST_BYTES,
     MOST_LONGER_BYTES,
@@ -76,12 +77,26 @@ def test_the_driver_is_asked_once_for_places_that_are_no_small_ones():
     assert sum(places.asked[1:]) <= places.asked[0]
 
 
-def test_nothing_is_kept_of_sizes_that_are_large_or_were_another_workloads():
+def test_nothing_is_kept_of_large_outputs():
     places = Counting()
     places.make_room([1024, LARGEST_BYTES + 1, 0])
     assert list(places.kept()) == [1024]
+
+
+def test_the_places_of_a_few_sizes_are_kept_and_lie_where_they_lay():
+    places = Counting()
+    places.make_room([1024] * 2)
+    asked = len(places.asked)
     places.make_room([2048])
-    assert list(places.kept()) == [2048]
+    places.make_room([1024] * 2)
+    assert list(places.kept()) == [2048, 1024]
+    assert len(places.asked) == asked + MOST_PLACES + 1 + 2
+    for size in range(1, KEPT_SIZES + 1):
+        places.make_room([size])
+    assert list(places.kept()) == list(range(1, KEPT_SIZES + 1))
+    many = [4 * size for size in range(1, KEPT_SIZES + 3)]  # of one call
+    places.make_room(many)
+    assert list(places.kept()) == many
 
 
 def test_who_has_no_memory_left_keeps_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ taken, and before each block some are given back, for the outputs to lie in.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -27,6 +27,11 @@ MOST_LONGER_BYTES = 512 << 10
 """In which steps an allocator hands out memory, and by how much a place may be longer than an output that is no small
 one, up to half of it: then outputs begin anywhere in a GPU's pages of two megabytes, in every process. Torch gives a
 place that is longer by less than a megabyte away as a whole."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, less their whole parts, are spread evenly: the lengths of places are, and alike in all processes."""
+KEPT_SIZES = 4
+"""Sizes of outputs whose places are kept, those of a candidate's workloads: places taken anew, out of what others left,
+lie otherwise than those of a fresh process."""
 
 _empty = torch.empty  # bound before any candidate code exists
 
@@ -45,17 +50,18 @@ class Scattered:
 
     def __init__(self, device: torch.device, rng: random.Random) -> None:
         self._device, self._rng = device, rng
-        self._places: dict[int, _Places] = {}
-        """By bytes of an output."""
+        self._places: OrderedDict[int, _Places] = OrderedDict()
+        """By bytes of an output; the one used last is last."""
 
     def make_room(self, sizes: Iterable[int]) -> None:
         """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken."""
         needed = Counter(size for size in sizes if 0 < size <= LARGEST_BYTES)
-        for size in self._places.keys() - needed.keys():
-            del self._places[size]
         try:
             for size, count in needed.items():
                 self._free(size, count)
+                self._places.move_to_end(size)
+            while len(self._places) > max(KEPT_SIZES, len(needed)):
+                self._places.popitem(last=False)
         except torch.OutOfMemoryError:  # the candidate may need it
             self._places.clear()
 
@@ -64,8 +70,8 @@ class Scattered:
         new = size not in self._places
         places = self._places.setdefault(size, _Places())
         # Where the last block's outputs lay is taken before other places are given back.
-        missing = max(0, most + count - len(places.taken) - len(places.free))
-        lengths = sorted(places.free, reverse=True) + [self._length(size) for _ in range(missing)]
+        there = len(places.taken) + len(places.free)
+        lengths = sorted(places.free, reverse=True) + [length(size, k) for k in range(there, most + count)]
         if new and size > SMALL_BYTES:
             self._place(sum(lengths))  # the driver is asked once
         places.taken += [self._place(length) for length in lengths]
@@ -73,9 +79,11 @@ class Scattered:
         places.free = [place.numel() for place in places.taken[:count]]
         del places.taken[:count]
 
-    def _length(self, size: int) -> int:
-        longer = 0 if size <= SMALL_BYTES else min(MOST_LONGER_BYTES, size // 2)
-        return size + GRAIN_BYTES * self._rng.randint(0, longer // GRAIN_BYTES)
-
     def _place(self, size: int) -> torch.Tensor:
         return _empty(size, dtype=torch.uint8, device=self._device)
+
+
+def length(size: int, number: int) -> int:
+    """Bytes of a place for an output of ``size`` bytes."""
+    longer = 0 if size <= SMALL_BYTES else min(MOST_LONGER_BYTES, size // 2)
+    return size + GRAIN_BYTES * int(number * GOLDEN % 1.0 * (longer // GRAIN_BYTES + 1))
