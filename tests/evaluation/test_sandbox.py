@@ -157,6 +157,33 @@ def test_nobody_is_at_home(tmp_path: Path) -> None:
     assert inside(lambda: (tmp_path / "secret").read_text()) in ("ENOENT", "EACCES")
 
 
+def test_the_way_to_a_path_names_every_link(tmp_path: Path) -> None:
+    real = tmp_path / "disk" / "python" / "lib"
+    real.mkdir(parents=True)
+    (tmp_path / "home").symlink_to("disk")
+    (tmp_path / "disk" / "current").symlink_to(tmp_path / "disk" / "python")
+    asked = tmp_path / "home" / "current" / "lib"
+    links = [str(tmp_path / "home"), str(tmp_path / "disk" / "current")]
+    assert root.way_to(str(asked)) == [*links, str(real)]
+    assert root.way_to(str(real)) == [str(real)]
+
+
+@needs("namespaces")
+@pytest.mark.parametrize("below_tmp", [True, False])
+def test_an_installation_that_links_lead_to_is_there(
+    below_tmp: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A virtual environment is often one, and whoever misses half of its Python fails for no fault of his."""
+    with tempfile.TemporaryDirectory(dir="/tmp" if below_tmp else "/var/tmp") as folder:
+        (Path(folder) / "disk" / "lib").mkdir(parents=True)
+        (Path(folder) / "disk" / "lib" / "here").write_text("yes")
+        (Path(folder) / "home").symlink_to("disk")
+        (Path(folder) / "env").symlink_to(Path(folder) / "home" / "lib")
+        monkeypatch.setenv("CUDA_HOME", f"{folder}/env")
+        assert inside(lambda: Path(f"{folder}/env/here").read_text()) == "yes"
+        assert inside(lambda: Path(f"{folder}/env/more").write_text("no")) in ("EROFS", "EACCES")
+
+
 @needs("namespaces")
 def test_an_installation_below_tmp_is_shown_and_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:

@@ -54,12 +54,23 @@ def readable_paths() -> list[str]:
     given = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *python_paths()]
     for variable in ("CUDA_HOME", "LD_LIBRARY_PATH"):
         given += [p for p in os.environ.get(variable, "").split(os.pathsep) if p]
-    real = sorted({os.path.abspath(p) for p in given if Path(p).exists() and os.path.abspath(p) != "/"})
+    there = {part for p in given if Path(p).exists() for part in way_to(p)} - {"/"}
     kept: list[str] = []
-    for path in real:
+    for path in sorted(there):
         if not _within(path, kept):
             kept.append(path)
     return kept
+
+
+def way_to(path: str) -> list[str]:
+    """The links that lead to ``path``, wherever on the way they are, and last where it lies itself."""
+    links: list[str] = []
+    rest = Path(os.path.abspath(path))
+    while link := next((p for p in [*reversed(rest.parents), rest] if p.is_symlink()), None):
+        links.append(str(link))
+        target = os.path.join(link.parent, os.readlink(link))
+        rest = Path(os.path.normpath(target)) / rest.relative_to(link)
+    return [*links, str(rest)]
 
 
 def _within(path: str, folders: Iterable[str]) -> bool:
@@ -91,8 +102,8 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
     syscalls.mount("tmpfs", "/new/tmp", "tmpfs", private, f"mode=0700,size={spec.tmp_bytes}")
     syscalls.mount("tmpfs", "/new/dev/shm", "tmpfs", private, f"mode=0700,size={SHM_BYTES}")
     for path in below_tmp:  # an installation that lies there
-        _show(path)
-        syscalls.make_read_only(f"/new{path}")
+        if _show(path):
+            syscalls.make_read_only(f"/new{path}")
     os.mkdir("/new/tmp/.old")
     syscalls.pivot_root("/new", "/new/tmp/.old")
     os.chdir("/")
@@ -101,18 +112,19 @@ def enter(spec: SandboxSpec, readable: list[str]) -> None:
     os.chdir("/tmp")
 
 
-def _show(path: str) -> None:
-    """The old root's ``path`` at the same place of the new one; links are copied as links."""
+def _show(path: str) -> bool:
+    """The old root's ``path`` at the same place of the new one; False where it is a link, which is copied as one."""
     source, target = f"/old{path}", f"/new{path}"
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if os.path.islink(source):
         os.symlink(os.readlink(source), target)
-        return
+        return False
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
     syscalls.mount(source, target, "", syscalls.MS_BIND | syscalls.MS_REC)
+    return True
 
 
 def _devices(spec: SandboxSpec) -> None:
