@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from BackendBench.vllm_backend.doctor import sandbox_finding
-from BackendBench.vllm_backend.evaluation import sandbox, warm_pool, wire
+from BackendBench.vllm_backend.evaluation import control, sandbox, warm_pool, wire
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
@@ -32,7 +32,7 @@ from BackendBench.vllm_backend.state.keys import Keys
 from BackendBench.vllm_backend.state.store import KernelStore
 from tests.adversarial import candidate_files
 from tests.commands import farm
-from tests.state.samples import candidate
+from tests.state.samples import accepted, candidate, rejected
 
 T = TypeVar("T")
 HANGS = "def relu_kernel_impl(x):\n    while True:\n        pass\n"
@@ -409,6 +409,58 @@ def test_signals_of_a_candidates_end_are_told_apart() -> None:
     assert from_exit(signal.SIGXCPU, "x").error_type is ErrorType.TIMEOUT
     assert from_exit(signal.SIGSEGV, "x").error_type is ErrorType.CRASH
     assert from_exit(3 << 8, "x").error_type is ErrorType.CRASH
+
+
+def test_a_judge_that_finds_a_right_kernel_right_vouches(
+    loop: asyncio.AbstractEventLoop, client: JudgeClient
+) -> None:
+    loop.run_until_complete(client.vouch())
+
+
+def test_a_judge_that_finds_a_right_kernel_wrong_says_that_its_machine_is_not_sound(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Here its candidates may have no thread beside the first, and Numba's parallel loops need some."""
+
+    async def judged() -> None:
+        client = JudgeClient(settings(processes=2))
+        await client.start()
+        try:
+            await client.vouch()
+        finally:
+            await client.close()
+
+    with pytest.raises(InfrastructureFault, match="known to be right is found wrong here"):
+        loop.run_until_complete(judged())
+
+
+def test_a_worker_judges_nothing_where_its_judge_does_not_vouch(
+    loop: asyncio.AbstractEventLoop,
+    redis_url: str,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scripts.run(redis_client, submit_candidate(candidate(code=IDENTITY)))
+    monkeypatch.setattr("BackendBench.vllm_backend.evaluation.worker.GIVE_UP_AFTER", 1)
+
+    async def worked() -> int:
+        connection = connect_async(redis_url)
+        made = WorkerSettings(worker_id="w", redis_url=redis_url, judge=settings(processes=2))
+        try:
+            return await EvaluationWorker(made, connection).run()
+        finally:
+            await connection.aclose()
+
+    assert loop.run_until_complete(worked()) == 1
+    assert redis_client.llen(Keys.COMPLETED_TASKS) == 0
+    assert redis_client.llen(Keys.EVAL_QUEUE) == 1
+
+
+def test_a_slow_machine_may_be_sound() -> None:
+    assert control.complaint(accepted(candidate())) == ""
+    assert control.complaint(rejected(candidate(), ErrorType.TIMEOUT)) == ""
+    assert "(runtime_error: " in control.complaint(rejected(candidate(), ErrorType.RUNTIME_ERROR))
+    assert control.complaint(rejected(candidate(), ErrorType.WRONG_VALUES))
 
 
 def test_a_failure_on_a_lost_device_is_a_fault_and_ends_the_judge(loop: asyncio.AbstractEventLoop) -> None:

@@ -80,6 +80,13 @@ def test_where_eager_is_always_late_its_pairs_count():
     assert number == MOST_LATE + interval.MIN_PAIRS
 
 
+def test_who_has_no_more_time_takes_no_pair_anew():
+    record = Record()
+    for _ in range(interval.MIN_PAIRS):
+        record.add(block(100.0, late=True), block(50.0), overdue=True)
+    assert record.enough(None, overdue=True)
+
+
 def test_a_candidates_word_that_it_was_late_counts_for_nothing():
     record = Record()
     candidate = dataclasses.replace(block(50.0), late=True)

@@ -73,10 +73,10 @@ def test_those_of_confirmations_are_given_up_first():
         assert pool.held == 28
         assert await pool.get(catalog.resolve("relu"), lock) is relu
         assert await pool.get(catalog.resolve("exp"), lock) is exp
-        # What was asked for stays, even where nothing else is left to be dropped first.
-        neg = await pool.get(catalog.resolve("neg"), lock, other=True)
-        assert await pool.get(catalog.resolve("neg"), lock, other=True) is neg
         assert await pool.get(catalog.resolve("relu"), lock, other=True) is not other
+        # Nor has one for a confirmation any of the others dropped.
+        assert await pool.get(catalog.resolve("relu"), lock) is relu
+        assert await pool.get(catalog.resolve("exp"), lock) is exp
 
     asyncio.run(run())
 

@@ -14,6 +14,7 @@ from BackendBench.vllm_backend.evaluation.scattered import (
     MOST_BYTES,
     MOST_LONGER_BYTES,
     MOST_PLACES,
+    ROOM_BYTES,
     SMALL_BYTES,
     Scattered,
 )
@@ -107,6 +108,16 @@ def test_who_has_no_memory_left_keeps_nothing(monkeypatch: pytest.MonkeyPatch):
     places.make_room([1024])
     monkeypatch.setattr(scattered, "_empty", full)
     places.make_room([1024])
+    assert places.kept() == {}
+    monkeypatch.undo()
+    places.make_room([1024])  # it may be full again at any time
+    assert places.kept() == {}
+
+
+def test_a_block_with_very_large_outputs_has_all_the_memory():
+    places = Counting()
+    places.make_room([1024])
+    places.make_room([ROOM_BYTES, 1024])
     assert places.kept() == {}
 
 

@@ -25,6 +25,13 @@ def test_the_cores_of_every_judge_count():
     assert set(range(24, 32)) <= set(quiet)
 
 
+def test_an_engine_is_not_left_with_less_than_half_of_the_cores():
+    gpus = [Gpu(i, str(i), "NVIDIA H200", 140 << 30, f"GPU-{i}-5a1c") for i in range(8)]
+    for count in range(1, 9):
+        quiet = quiet_cores([Evaluator(gpu=gpu) for gpu in range(count)], gpus, range(16))
+        assert quiet == () or len(quiet) >= 8
+
+
 def test_where_no_cores_are_kept_for_timing_an_engine_may_use_all():
     assert quiet_cores([Evaluator(cores=(0, 1))], [], range(2)) == ()
     assert quiet_cores([Evaluator(gpu=0)], GPUS, range(4)) == ()

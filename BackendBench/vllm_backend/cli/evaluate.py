@@ -146,13 +146,17 @@ def _dsl_of(code: str) -> str:
 
 
 async def _judge(task: EvaluationTask, operation: Operation, config: EvaluateFileConfig) -> Verdict:
+    from ..evaluation import control
     from ..evaluation.client import JudgeClient
     from ..evaluation.failure import InfrastructureFault
 
     client = JudgeClient(config.judge.model_copy(update={"target": task.target, "concurrency": 1}))
     try:
         await client.start()
-        return await client.evaluate(task, operation.source)
+        verdict = await client.evaluate(task, operation.source)
+        if verdict.error_type in control.SUSPECT:
+            await client.vouch()
+        return verdict
     except InfrastructureFault as fault:
         raise ConfigError(f"could not judge it: {fault}") from None
     finally:

@@ -12,7 +12,7 @@ SPARES_SHARE = 6
 two seconds, in which nobody checks and thirteen cores compile some twenty candidates: with twelve the cores had nothing
 to do then. But the more contexts there are the longer the driver takes to make one more, while everybody else who needs
 it waits: on one H200 eight contexts took 1.1 s beside one other and 3.5 s beside 41. With 20 waiting and eleven ready
-120 candidates took 28.6 s, with 12 and six 24.1 s."""
+120 candidates took 28.6 s, with 12 and six 24.1 s, in which too few compiled."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 SHARED_CONTEXT_SHARE = 0.2

@@ -84,6 +84,13 @@ class JudgeClient:
         """
         await self._ask(prepare=list(operations))
 
+    async def vouch(self) -> None:
+        """Have the judge judge a kernel that is known to be right.
+
+        Raises InfrastructureFault where it finds it wrong.
+        """
+        await self._ask(vouch=True)
+
     async def _ask(self, **request: Any) -> dict[str, Any]:
         if not self.alive:
             raise InfrastructureFault(f"the judge is not running: {self.last_words()}")

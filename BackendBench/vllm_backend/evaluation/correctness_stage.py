@@ -50,12 +50,13 @@ ALONE_SECONDS = 1.3
 STUCK_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs there keeps everybody else from timing
 and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left.
-Who keeps the GPU busy for all of half a second then, and when he is killed it is quiet, hangs. Who does not may wait
-for the driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only
-where compiling ahead went well."""
-BUSY_LOOKS = 25
+Who keeps the GPU busy for as long again then, and when he is killed it is quiet, hangs. Who does not may wait for the
+driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where
+compiling ahead went well."""
+BUSY_LOOKS = 35
 LOOK_SECONDS = 0.02
-"""So often in a row a GPU is looked at, and so long apart, before it counts as busy."""
+"""So often in a row a GPU is looked at, and so long apart, before it counts as busy: for FIRST_CASES_SECONDS. So who
+needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""
 QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""
 LONG_SECONDS = 1.0

@@ -29,6 +29,7 @@ from . import (
     capacity,
     case_plan,
     conditions,
+    control,
     cores,
     doubt,
     eager,
@@ -137,6 +138,13 @@ class Judge:
                         await self._eager.rehearse(
                             operation, prepared.bench_room, prepared.benches, self._rng
                         )
+
+    async def vouch(self) -> None:
+        """Judge a kernel that is known to be right. Raises InfrastructureFault where it is found wrong."""
+        task = control.task(self.settings.target)
+        complaint = control.complaint(await self.evaluate(task, control.SOURCE)) if task else ""
+        if complaint:
+            raise InfrastructureFault(complaint)
 
     async def close(self) -> None:
         """End every process."""

@@ -54,6 +54,8 @@ async def _answer(judge: Judge, sock: socket.socket, request: dict[str, Any], wr
             answer["prepared"] = True
             gc.collect()
             gc.freeze()  # a later collection would hold up everybody while it walks over torch and all references
+        elif "vouch" in request:
+            await judge.vouch()
         else:
             verdict = await judge.evaluate(EvaluationTask.model_validate(request["task"]), request["source"])
             answer["verdict"] = verdict.model_dump(mode="json")

@@ -16,8 +16,8 @@ from .clock_check import LEAST_TRUSTED, TimedBlock, believed
 MOST_LATE = 8
 """Pairs of one workload that are taken anew since eager was late; further ones count all the same."""
 MOST_DOUBTED = 12
-"""Pairs after which it is tampering. Of an honest kernel that is disturbed in half of its pairs, three of twelve are
-undisturbed in 98 of 100 cases."""
+"""Pairs after which it is tampering, where there is time for so many. Of an honest kernel that is disturbed in half of
+its pairs, three of twelve are undisturbed in 98 of 100 cases."""
 
 
 @dataclass
@@ -30,9 +30,9 @@ class Record:
     late: int = 0
     """Pairs left out because eager was late."""
 
-    def add(self, eager: TimedBlock, candidate: TimedBlock) -> None:
-        """One pair of blocks."""
-        if eager.late and self.late < MOST_LATE:
+    def add(self, eager: TimedBlock, candidate: TimedBlock, overdue: bool = False) -> None:
+        """One pair of blocks. ``overdue``: see ``enough``."""
+        if eager.late and self.late < MOST_LATE and not overdue:
             self.late += 1
             return
         self.pairs.append(interval.Pair(eager.claimed, candidate.claimed))

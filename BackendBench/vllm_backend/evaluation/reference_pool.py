@@ -25,7 +25,7 @@ from .device_lock import DeviceLock
 
 USES = 100
 LEAST_KEPT = 2
-"""Sets that are kept whatever they take: those of one operation."""
+"""Sets that are kept whatever they take: as many as one operation has."""
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,8 @@ class ReferencePool:
                     prepared = await asyncio.to_thread(self._counted, operation)
                 self._sets[key] = prepared
         self._sets.move_to_end(key)
-        droppable = [found for found in self._in_order() if found != key]
+        # One for confirmations has none for first examinations dropped: it is not kept then.
+        droppable = sorted(self._in_order(), key=lambda found: (not found[1], found == key))
         while len(self._sets) > LEAST_KEPT and self.held > self._budget:
             del self._sets[droppable.pop(0)]
         prepared.uses += 1

@@ -19,9 +19,11 @@ LARGEST_BYTES = 4 << 20
 """Of an output: a kernel that writes more takes so long that its place is lost in it."""
 SMALL_BYTES = 1 << 20
 """Up to which torch's allocator asks the driver for two megabytes at a time, and waits for it each time."""
-MOST_SMALL_BYTES, MOST_BYTES = 16 << 20, 128 << 20
+MOST_SMALL_BYTES, MOST_BYTES = 16 << 20, 64 << 20
 MOST_PLACES = 64
 """Kept taken of one size of outputs."""
+ROOM_BYTES = 1 << 30
+"""Of a block's outputs, from which on it may need what is kept taken."""
 GRAIN_BYTES = 512
 MOST_LONGER_BYTES = 512 << 10
 """In which steps an allocator hands out memory, and by how much a place may be longer than an output that is no small
@@ -29,9 +31,9 @@ one, up to half of it: then outputs begin anywhere in a GPU's pages of two megab
 place that is longer by less than a megabyte away as a whole."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, less their whole parts, are spread evenly: the lengths of places are, and alike in all processes."""
-KEPT_SIZES = 4
-"""Sizes of outputs whose places are kept, those of a candidate's workloads: places taken anew, out of what others left,
-lie otherwise than those of a fresh process."""
+KEPT_SIZES = 3
+"""Sizes of outputs whose places are kept, one for each workload of most operations: places taken anew, out of what
+others left, lie otherwise than those of a fresh process."""
 
 _empty = torch.empty  # bound before any candidate code exists
 
@@ -52,18 +54,26 @@ class Scattered:
         self._device, self._rng = device, rng
         self._places: OrderedDict[int, _Places] = OrderedDict()
         """By bytes of an output; the one used last is last."""
+        self._full = False
+        """Whether the GPU was full once: nothing more is taken then. Torch would give all back that it keeps, and the
+        candidate's own outputs would have to be asked for in the midst of a block."""
 
     def make_room(self, sizes: Iterable[int]) -> None:
         """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken."""
-        needed = Counter(size for size in sizes if 0 < size <= LARGEST_BYTES)
+        every = list(sizes)
+        needed = Counter(size for size in every if 0 < size <= LARGEST_BYTES)
+        if self._full or sum(every) > ROOM_BYTES:
+            self._places.clear()
+            return
         try:
             for size, count in needed.items():
                 self._free(size, count)
                 self._places.move_to_end(size)
             while len(self._places) > max(KEPT_SIZES, len(needed)):
                 self._places.popitem(last=False)
-        except torch.OutOfMemoryError:  # the candidate may need it
+        except torch.OutOfMemoryError:
             self._places.clear()
+            self._full = True
 
     def _free(self, size: int, count: int) -> None:
         most = min(MOST_PLACES, (MOST_SMALL_BYTES if size <= SMALL_BYTES else MOST_BYTES) // size)

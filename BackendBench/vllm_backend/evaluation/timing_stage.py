@@ -72,11 +72,15 @@ class TimingStage:
         count = await self._begin(bench, rehearsed, fixed_pairs)
         watched = self._rng.randint(1, fixed_pairs or interval.SLOW_PAIRS)
         deadline = time.monotonic() + min(self._limit, interval.PATIENCE_SECONDS)
-        while not record.enough(fixed_pairs, overdue=time.monotonic() > deadline):
+
+        def overdue() -> bool:
+            return time.monotonic() > deadline
+
+        while not record.enough(fixed_pairs, overdue=overdue()):
             eager, candidate = await self._pair(bench, count, len(record.pairs) + record.late)
             count = _needed(candidate, eager, bench.calls)
             if long_enough(candidate, eager, bench.calls):
-                record.add(eager, candidate)
+                record.add(eager, candidate, overdue())
             elif (too_short := too_short + 1) > MOST_TOO_SHORT:
                 raise _tampering("its times change many times over from block to block", bench)
             if watched == len(record.pairs):

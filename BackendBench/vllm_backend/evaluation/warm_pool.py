@@ -124,10 +124,10 @@ class WarmPool:
                     raise self._fault
                 self._top_up()
                 session = await asyncio.wait_for(self._spares.get(), PATIENCE_SECONDS + SETUP_SECONDS)
-                if session.pid:
-                    if session.token in self._exited:
-                        self._out.add(session.token)
+                if session.token in self._exited:
+                    self._out.add(session.token)
                     return session
+                session.kill()  # it died while it waited, or there will be none
         except asyncio.TimeoutError:
             raise InfrastructureFault("no candidate process could be made; see the worker's log") from None
         finally:

@@ -183,8 +183,10 @@ class EvaluationWorker:
         while self._faults < GIVE_UP_AFTER and not self._draining.is_set():
             try:
                 await self._judge.start()
+                await self._judge.vouch()
                 return
             except InfrastructureFault as fault:
+                await self._judge.close()
                 self._faults += 1
                 log.error("judge_did_not_start", reason=str(fault), attempt=self._faults)
                 await asyncio.sleep(min(30.0, 2.0**self._faults))

@@ -89,12 +89,14 @@ def quiet_cores(
     """Cores on which no judge of these times a kernel of a GPU, for whoever else works on this machine; () means any.
 
     An engine's processes that take a core from who is timed, while he queues his calls, make single blocks several
-    times as long, and the judge's clock sees time that nobody claims."""
+    times as long, and the judge's clock sees time that nobody claims. Where judges keep more than half of the cores,
+    the engine needs some of them."""
     timing: set[int] = set()
     for one in evaluators:
         if one.gpu is not None:
             timing |= cores.split(one.cores or available, "cuda", gpus[one.gpu].uuid).timing
-    return tuple(sorted(set(available) - timing)) if timing else ()
+    quiet = sorted(set(available) - timing)
+    return tuple(quiet) if timing and 2 * len(quiet) >= len(set(available)) else ()
 
 
 def _environment(gpus: Sequence[Gpu]) -> dict[str, str]:
