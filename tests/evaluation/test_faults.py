@@ -456,6 +456,14 @@ def test_a_worker_judges_nothing_where_its_judge_does_not_vouch(
     assert redis_client.llen(Keys.EVAL_QUEUE) == 1
 
 
+def test_evaluate_asks_who_is_to_blame_for_a_candidate_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "k.py").write_text(RAISES)
+    asked = ("evaluate", "k.py", "--operation", "relu", "--target", "cpu")
+    told = farm(*asked, cwd=tmp_path)
+    assert (told.code, "rejected: runtime_error" in told.out) == (1, True)
+    assert farm(*asked, "--processes", "2", cwd=tmp_path).refused("known to be right", "could not judge it")
+
+
 def test_a_slow_machine_may_be_sound() -> None:
     assert control.complaint(accepted(candidate())) == ""
     assert control.complaint(rejected(candidate(), ErrorType.TIMEOUT)) == ""
