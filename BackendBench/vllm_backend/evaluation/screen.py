@@ -4,6 +4,7 @@
 - It is a filter, not a wall. What it lets through still runs in the sandbox, watched (see compute_watch.py);
   but what it refuses (introspection, private names of torch, dynamic code) is what an attack on the watcher
   would need.
+- What Python itself would refuse to load for a name that nothing binds needs no process to be found either.
 - Torch may allocate, view, copy and convert; it may not compute. NumPy outside jitted functions likewise.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from ..state.error_type import ErrorType
 from . import array_arithmetic
 from .failure import Failure
+from .undefined_names import undefined_at_import
 
 MODULES = {
     "__future__", "abc", "cmath", "collections", "contextlib", "copy", "dataclasses", "enum", "functools",
@@ -117,9 +119,19 @@ def screen(code: str, function: str, allow_library_calls: bool = False) -> Failu
         visitor.visit(tree)
         if visitor.failure is None:
             visitor.check_arrays(tree)
+        return visitor.failure or _undefined(code, tree)
     except RecursionError:
         return Failure(ErrorType.FORBIDDEN_CODE, "nested too deeply to be read")
-    return visitor.failure
+
+
+def _undefined(code: str, tree: ast.Module) -> Failure | None:
+    """As Python would say it when it loads the module."""
+    name = undefined_at_import(code, tree)
+    if name is None:
+        return None
+    line = code.splitlines()[name.lineno - 1].strip()
+    text = f"NameError: name {name.id!r} is not defined\n  at line {name.lineno}: {line}"
+    return Failure(ErrorType.IMPORT_ERROR, text)
 
 
 def _bound_names(tree: ast.Module) -> Iterator[str]:
