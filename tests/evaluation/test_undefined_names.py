@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import random
+import sys
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_name_that_nothing_binds_is_found(code: str) -> None:
     ],
 )
 def test_what_is_bound_or_may_never_be_looked_up_is_not(code: str) -> None:
+    assert found(code) is None
+    assert pythons(code) is None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
+@pytest.mark.parametrize("code", ["def f[T](x: T) -> T:\n    return x\n", "class A[T](list[T]):\n    pass\n"])
+def test_a_parameter_for_types_is_bound_by_its_statement(code: str) -> None:
     assert found(code) is None
     assert pythons(code) is None
 

@@ -61,6 +61,8 @@ def _evaluated(tree: ast.Module) -> Iterator[ast.expr]:
         for node in tree.body
     )
     for statement in tree.body:
+        if getattr(statement, "type_params", ()):  # names that only this statement sees, from Python 3.12 on
+            continue
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from statement.decorator_list
             given = statement.args
