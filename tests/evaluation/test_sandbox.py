@@ -168,6 +168,30 @@ def test_the_way_to_a_path_names_every_link(tmp_path: Path) -> None:
     assert root.way_to(str(real)) == [str(real)]
 
 
+@needs("landlock")
+def test_landlock_alone_opens_the_end_of_a_way_and_nothing_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        (Path(folder) / "disk" / "lib").mkdir(parents=True)
+        (Path(folder) / "disk" / "lib" / "here").write_text("yes")
+        (Path(folder) / "disk" / "secret").write_text("no")
+        (Path(folder) / "home").symlink_to("disk")
+        monkeypatch.setenv("CUDA_HOME", f"{folder}/home/lib")
+
+        def read(name: str) -> Any:
+            return inside(lambda: Path(f"{folder}/home/{name}").read_text(), layers=("landlock",))
+
+        assert (read("lib/here"), read("secret")) == ("yes", "EACCES")
+
+
+def test_a_way_that_leads_over_a_link_and_back_ends_where_the_kernel_says(tmp_path: Path) -> None:
+    (tmp_path / "real" / "lib").mkdir(parents=True)
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "cur").symlink_to("far/away")
+    (tmp_path / "far" / "lib").symlink_to(tmp_path / "real" / "lib")
+    (tmp_path / "lnk").symlink_to("cur/../lib")
+    assert root.way_to(str(tmp_path / "lnk"))[-1] == str(tmp_path / "real" / "lib")
+
+
 @needs("namespaces")
 @pytest.mark.parametrize("below_tmp", [True, False])
 def test_an_installation_that_links_lead_to_is_there(

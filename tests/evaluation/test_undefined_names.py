@@ -69,6 +69,7 @@ def test_a_name_that_nothing_binds_is_found(code: str) -> None:
         "with open('/dev/null') as f:\n    pass\ny = f\n",
         "if (n := 3) > 2:\n    pass\ny = n\n",
         "import os.path as p\nx = p\n",
+        "[last := i for i in range(3)]\nx = last\n",
         "x = __name__, __doc__, len\n",
         "x = 1 < 2 > 0 and 3\n",
         "x = 2 < 1 < nothing\n",

@@ -154,7 +154,7 @@ async def _judge(task: EvaluationTask, operation: Operation, config: EvaluateFil
     try:
         await client.start()
         verdict = await client.evaluate(task, operation.source)
-        if verdict.error_type in control.SUSPECT:
+        if verdict.error_type in control.SUSPECT and "spawn" in verdict.stage_seconds:
             await client.vouch()
         return verdict
     except InfrastructureFault as fault:

@@ -119,6 +119,11 @@ class ReferencePool:
         """Whether so many more sets would have none dropped, if they are like these."""
         return not self._sets or self.held * (len(self._sets) + more) <= self._budget * len(self._sets)
 
+    def forget(self, operation: str) -> None:
+        """Drop the sets of an operation that will not come again."""
+        for other in (False, True):
+            self._sets.pop((operation, other), None)
+
     def shrink(self) -> None:
         """Drop half of them: their memory is needed. Whoever uses one keeps it until he is done."""
         for key in self._in_order()[: len(self._sets) // 2]:

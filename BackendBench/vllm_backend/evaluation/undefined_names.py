@@ -30,7 +30,9 @@ def undefined_at_import(code: str, tree: ast.Module) -> ast.Name | None:
         return None
     if _imports_all(tree):
         return None
-    known = _bound(table) | set(dir(builtins)) | MODULE_NAMES
+    # Of a comprehension's own ones, which a table may not count as the module's.
+    walrus = {node.target.id for node in ast.walk(tree) if isinstance(node, ast.NamedExpr)}
+    known = _bound(table) | walrus | set(dir(builtins)) | MODULE_NAMES
     looked_up = (name for node in _evaluated(tree) for name in _names(node))
     return next((name for name in looked_up if name.id not in known), None)
 

@@ -14,6 +14,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from . import filter, landlock, limits, root, syscalls
 from .spec import SandboxSpec
@@ -137,7 +138,8 @@ def _candidate(spec: SandboxSpec, readable: list[str], writing: int, main: Calla
         syscalls.drop_capabilities()
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         if "landlock" in spec.layers:
-            landlock.restrict(readable, _writable(spec))
+            # Of a link it would open all that it leads to.
+            landlock.restrict([path for path in readable if not Path(path).is_symlink()], _writable(spec))
         if "seccomp" in spec.layers:
             filter.install(spec)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # not traced, its /proc entries belong to nobody

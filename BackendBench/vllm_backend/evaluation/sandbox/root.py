@@ -54,9 +54,9 @@ def readable_paths() -> list[str]:
     given = [*SYSTEM, *(f"/etc/{name}" for name in ETC), *python_paths()]
     for variable in ("CUDA_HOME", "LD_LIBRARY_PATH"):
         given += [p for p in os.environ.get(variable, "").split(os.pathsep) if p]
-    there = {part for p in given if Path(p).exists() for part in way_to(p)} - {"/"}
+    ways = {part for p in given if Path(p).exists() for part in way_to(p)} - {"/", "/tmp"}
     kept: list[str] = []
-    for path in sorted(there):
+    for path in sorted(filter(os.path.lexists, ways)):
         if not _within(path, kept):
             kept.append(path)
     return kept
@@ -70,7 +70,7 @@ def way_to(path: str) -> list[str]:
         links.append(str(link))
         target = os.path.join(link.parent, os.readlink(link))
         rest = Path(os.path.normpath(target)) / rest.relative_to(link)
-    return [*links, str(rest)]
+    return [*links, os.path.realpath(path)]
 
 
 def _within(path: str, folders: Iterable[str]) -> bool:
