@@ -253,10 +253,9 @@ class Harness:
             results.append(run(call))
             end.record()
         self._queued_us = (_clock() - began) / 1e3
-        self._late = events[0][
-            0
-        ].query()  # the GPU began before all was queued: it is to be held up for longer
-        if self._late:
+        began_early, _ = events[0]
+        self._late = began_early.query()  # the GPU began before all was queued
+        if self._late:  # it is to be held up for longer
             self._queued_us *= TOO_LATE
         torch.cuda.synchronize()
         return results, [start.elapsed_time(end) * 1e3 for start, end in events]

@@ -53,9 +53,9 @@ and makes their checks ten times as long. So who takes this long is waited for o
 Who keeps the GPU busy for as long again then, and when he is killed it is quiet, hangs. Who does not may wait for the
 driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where
 compiling ahead went well."""
-BUSY_LOOKS = 35
 LOOK_SECONDS = 0.02
-"""So often in a row a GPU is looked at, and so long apart, before it counts as busy: for FIRST_CASES_SECONDS. So who
+BUSY_LOOKS = round(FIRST_CASES_SECONDS / LOOK_SECONDS)
+"""So long apart a GPU is looked at, and so often in a row, before it counts as busy: for FIRST_CASES_SECONDS. So who
 needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""
 QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""

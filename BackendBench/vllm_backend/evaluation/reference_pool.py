@@ -98,16 +98,15 @@ class ReferencePool:
                     prepared = await asyncio.to_thread(self._counted, operation)
                 self._sets[key] = prepared
         self._sets.move_to_end(key)
-        # One for confirmations has none for first examinations dropped: it is not kept then.
-        droppable = sorted(self._in_order(), key=lambda found: (not found[1], found == key))
         while len(self._sets) > LEAST_KEPT and self.held > self._budget:
-            del self._sets[droppable.pop(0)]
+            del self._sets[self._in_order()[0]]
         prepared.uses += 1
         return prepared
 
     def _in_order(self) -> list[tuple[str, bool]]:
         """In which they are dropped: first those of confirmations, which few candidates need, then those that were not
-        used for longest. Where operations come by turns and not all fit, each would else be made anew each time."""
+        used for longest. Where operations come by turns and not all fit, each would else be made anew each time. So one
+        of a confirmation has no first one dropped: it is not kept itself."""
         return sorted(self._sets, key=lambda key: not key[1])
 
     @property

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from ..state.error_type import ErrorType
 from . import array_arithmetic
-from .failure import Failure
+from .failure import Failure, from_exception
 from .undefined_names import undefined_at_import
 
 MODULES = {
@@ -130,8 +130,12 @@ def _undefined(code: str, tree: ast.Module) -> Failure | None:
     if name is None:
         return None
     line = code.splitlines()[name.lineno - 1].strip()
-    text = f"NameError: name {name.id!r} is not defined\n  at line {name.lineno}: {line}"
-    return Failure(ErrorType.IMPORT_ERROR, text)
+    return from_exception(
+        {
+            "type": "NameError", "message": f"name {name.id!r} is not defined",
+            "where": f"line {name.lineno}: {line}", "at_load": True,
+        }
+    )  # fmt: skip
 
 
 def _bound_names(tree: ast.Module) -> Iterator[str]:

@@ -13,8 +13,9 @@ import symtable
 import sys
 from collections.abc import Iterator
 
-MODULE_NAMES = {"__name__", "__doc__", "__file__", "__loader__", "__package__", "__spec__", "__builtins__"} | {
-    "__annotations__", "__cached__", "__path__", "__debug__",
+MODULE_NAMES = {
+    "__annotations__", "__builtins__", "__cached__", "__debug__", "__doc__", "__file__", "__loader__", "__name__",
+    "__package__", "__path__", "__spec__",
 }  # fmt: skip
 LAZY_ANNOTATIONS = (3, 14)
 """From this Python on annotations are evaluated when somebody asks for them."""
