@@ -11,11 +11,9 @@ from BackendBench.vllm_backend.evaluation.capacity import (
     CONTEXT_SHARE,
     REFERENCE_BYTES,
     SHARED_CONTEXT_SHARE,
-    SPARES_SHARE,
     WAITING,
     compilers,
     in_flight,
-    missing_spares,
     reference_bytes,
     timing_places,
 )
@@ -23,34 +21,21 @@ from BackendBench.vllm_backend.evaluation.capacity import (
 
 def test_an_h100_with_sixteen_cores():
     assert compilers("cuda", 16) == 13
-    flying, spares = in_flight("cuda", 13, 80 << 30, shared=False)
-    assert flying == 13 + WAITING
-    assert spares == flying // SPARES_SHARE
+    assert in_flight("cuda", 13, 80 << 30, shared=False) == 13 + WAITING
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 64])
 def test_a_processor_has_at_most_four_in_hand(cores: int):
     at = compilers("cpu", cores)
     assert at == min(cores, 4)
-    assert in_flight("cpu", at, 0, shared=False) == (at, 2)
+    assert in_flight("cpu", at, 0, shared=False) == at
 
 
 @given(st.integers(1, 256), st.integers(6 << 30, 200 << 30), st.booleans())
 def test_contexts_leave_most_of_the_gpu_to_kernels(cores: int, memory: int, shared: bool):
-    flying, spares = in_flight("cuda", compilers("cuda", cores), memory, shared)
-    assert flying >= 2
-    assert spares >= 2
-    contexts = flying + spares
+    flying = in_flight("cuda", compilers("cuda", cores), memory, shared)
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
-    assert contexts * CONTEXT_BYTES <= share * memory or contexts <= 5
-
-
-def test_processes_are_made_ahead_for_all_who_may_come_and_for_each_who_waits():
-    assert missing_spares(11, 44, out=0, waiting=0, ready=0) == 44
-    assert missing_spares(11, 44, out=20, waiting=0, ready=10) == 14
-    assert missing_spares(11, 44, out=33, waiting=0, ready=5) == 6
-    assert missing_spares(11, 44, out=40, waiting=3, ready=0) == 14
-    assert missing_spares(11, 44, out=10, waiting=0, ready=40) <= 0
+    assert flying == 2 or 2 < flying <= share * memory / CONTEXT_BYTES
 
 
 @pytest.mark.parametrize(("gigabytes", "places"), [(8, 3), (24, 4), (80, 12), (1000, 12)])

@@ -93,8 +93,14 @@ def examined(
     trial.again = again
     buffers = Buffers(*plan.room, CPU)
     prepared = Prepared(operation, plan, [], [])
-    run = stage.run(Examination(session, buffers, task, prepared, trial, ""))  # type: ignore[arg-type]
-    asyncio.run(around(run, floor.lock) if around else run)  # type: ignore[arg-type]
+    one = Examination(session, buffers, task, prepared, trial, "")  # type: ignore[arg-type]
+
+    async def run() -> None:
+        progress = await stage.begin(one)
+        assert progress is not None
+        await stage.run(one, progress)
+
+    asyncio.run(around(run(), floor.lock) if around else run())
     assert trial.passed == plan.total
     return session
 

@@ -21,7 +21,7 @@ from BackendBench.vllm_backend.evaluation.correctness_stage import (
     LONG_SECONDS,
     CorrectnessStage,
     Floor,
-    _Left,
+    Progress,
 )
 from BackendBench.vllm_backend.evaluation.device_lock import DeviceLock
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
@@ -108,7 +108,7 @@ class Dry:
         self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
         self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
         self.stage = CorrectnessStage(self.settings, device, self.floor, random.Random(0))
-        self.left = _Left(0.0, self.settings.compile_seconds - spent, passed=passed)
+        self.left = Progress(0.0, self.settings.compile_seconds - spent, passed=passed)
         self.left.calls = list(
             calls_to_compile([Step(self.chunks[:1]), Step(self.chunks[1:], [made])], self.left.turn)
         )

@@ -63,6 +63,7 @@ class Harness:
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
+        self._environment = dict(os.environ)
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
             "setup": self._setup,
             "load": self._load,
@@ -91,16 +92,25 @@ class Harness:
             wire.send(self._sock, reply)
 
     def _setup(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
-        """Device and threads, before any candidate code: for a GPU this makes the context."""
+        """Device and threads: for a GPU this makes the context."""
         if request["target"] == "cpu":
             _limit_threads(request["threads"])
             return {}
+        self._forget_settings()
         self._device = torch.device("cuda", request["device_index"])
         torch.cuda.set_device(self._device)
         torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
         torch.zeros(1, device=self._device)
         torch.cuda.synchronize()
         return {}
+
+    def _forget_settings(self) -> None:
+        """What a module sets for CUDA when it is loaded would hold only where the context is made later."""
+        for name in {*os.environ, *self._environment}:
+            if name.startswith("CUDA_"):
+                os.environ.pop(name, None)
+                if name in self._environment:
+                    os.environ[name] = self._environment[name]
 
     def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         module = load_module(request["code"], "candidate")
@@ -136,28 +146,39 @@ class Harness:
     def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
-        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them.
+        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``gpu``: figures of
+        a GPU of which there is no context yet, see absent_gpu.py; ``kept`` says then that a tensor without memory is
+        left over.
         """
-        from .triton_support import launches_suppressed
+        if request["gpu"] is None:
+            return self._compiled(request, self._device)
+        from . import absent_gpu
+
+        with absent_gpu.absent(request["gpu"]):
+            reply = self._compiled(request, absent_gpu.DEVICE)
+        return {**reply, "kept": absent_gpu.some_kept()}
+
+    def _compiled(self, request: dict[str, Any], device: torch.device) -> dict[str, Any]:
+        from .triton_support import launches_suppressed, tuning_suspended
 
         try:
             with launches_suppressed(request["threads"]) as compiling:
                 for index, (item, turn) in enumerate(zip(request["calls"], request["turns"], strict=True)):
                     compiling.turn = index
                     places = [calls.Place.from_json(p) for p in item["in"]]
-                    with self._untuned(turn or 0, turn is None):
-                        self._call(calls.unpack(item["call"], [calls.blank(p, self._device) for p in places]))
+                    with tuning_suspended(turn or 0, turn is None):
+                        self._call(calls.unpack(item["call"], [calls.blank(p, device) for p in places]))
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}
         return {}
 
-    def _untuned(self, turn: int, every: bool = False) -> contextlib.AbstractContextManager[Suspended | None]:
+    def _untuned(self, turn: int) -> contextlib.AbstractContextManager[Suspended | None]:
         """While answers are checked nothing is tuned."""
         if self._device.type != "cuda":
             return contextlib.nullcontext()
         from .triton_support import tuning_suspended
 
-        return tuning_suspended(turn, every)
+        return tuning_suspended(turn)
 
     def _call(self, call: calls.Call) -> Any:
         assert self._function is not None

@@ -7,12 +7,11 @@ KEPT_SHARE = 5
 """For the judge itself and for the process that is timed, whom compilers must not make wait: two cores, or a fifth of
 all. With two of sixteen a kernel of 6 us was timed twice as long as its own copy, or half."""
 WAITING = 16
-SPARES_SHARE = 6
-"""Candidates beyond those that compile, and processes kept ready, a sixth of those in flight. A batch of timings takes
-two seconds, in which nobody checks and thirteen cores compile some twenty candidates: with twelve the cores had nothing
-to do then. But the more contexts there are the longer the driver takes to make one more, while everybody else who needs
-it waits: on one H200 eight contexts took 1.1 s beside one other and 3.5 s beside 41. With 20 waiting and eleven ready
-120 candidates took 28.6 s, with 12 and six 24.1 s, in which too few compiled."""
+"""Candidates beyond those that compile. A batch of timings takes two seconds, in which nobody checks and thirteen cores
+compile some twenty candidates: with twelve the cores had nothing to do then. But the more contexts there are the longer
+the driver takes to make one more, while everybody else who needs it waits."""
+SPARES = 4
+"""Processes kept ready: one takes 10 ms."""
 CONTEXT_BYTES = 640 << 20
 CONTEXT_SHARE = 0.4
 SHARED_CONTEXT_SHARE = 0.2
@@ -25,6 +24,12 @@ MOST_TIMING = 12
 """What a candidate that is about to be timed takes of a GPU (512 MB of inputs and outputs in an arena, as much of its
 own, 256 MB that are read for a cold L2), and how much of a GPU all of them may take: 12 on an H100, half of it beside
 an engine."""
+EAGER_BYTES = 3 << 30
+EAGER_SHARE = 0.08
+SHARED_EAGER_SHARE = 0.05
+MOST_EAGER = 2
+"""What a process of eager's takes of a GPU, with its context and arenas, how much all of them may take, and how many
+are of use (see eager.py)."""
 REFERENCE_SHARE = 0.3
 SHARED_REFERENCE_SHARE = 0.13
 REFERENCE_BYTES = 4 << 30
@@ -42,22 +47,13 @@ def compilers(target: str, cores: int) -> int:
     )
 
 
-def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> tuple[int, int]:
-    """Candidates in flight, and processes kept ready beside them. On a GPU each has a context, also while a huge
-    problem needs all the memory that there is. ``shared``: an engine may have some of it."""
+def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> int:
+    """Candidates in flight. On a GPU each may have a context, also while a huge problem needs all the memory that there
+    is. ``shared``: an engine may have some of it."""
     if target != "cuda":
-        return at_compilers, max(2, at_compilers // 2)
+        return at_compilers
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
-    contexts = max(4, int(share * gpu_bytes / CONTEXT_BYTES))
-    flying = max(2, min(at_compilers + WAITING, contexts * 3 // 4))
-    return flying, max(2, min(flying // SPARES_SHARE, contexts - flying))
-
-
-def missing_spares(least: int, most: int, out: int, waiting: int, ready: int) -> int:
-    """Processes to make. ``least``: spares kept while everybody is at work; ``most``: spares and processes handed out,
-    the latter ``out`` and ``waiting`` to be; ``ready``: spares that are there or being made. Where few are out more are
-    kept ready: who comes all at once would else wait for the driver, which makes one context after the other."""
-    return max(least + waiting, most - out) - ready
+    return max(2, min(at_compilers + WAITING, int(share * gpu_bytes / CONTEXT_BYTES)))
 
 
 def timing_places(gpu_bytes: int, shared: bool) -> int:
@@ -65,6 +61,12 @@ def timing_places(gpu_bytes: int, shared: bool) -> int:
     engine may have memory there too."""
     share = TIMING_SHARE / 2 if shared else TIMING_SHARE
     return max(LEAST_TIMING, min(MOST_TIMING, int(share * gpu_bytes / TIMING_BYTES)))
+
+
+def eager_processes(target: str, gpu_bytes: int, shared: bool) -> int:
+    """Processes of eager that are timed by turns. ``shared``: an engine may have memory there too."""
+    share = SHARED_EAGER_SHARE if shared else EAGER_SHARE
+    return max(1, min(MOST_EAGER, int(share * gpu_bytes / EAGER_BYTES))) if target == "cuda" else 1
 
 
 def reference_bytes(target: str, gpu_bytes: int, shared: bool) -> int:

@@ -1,6 +1,7 @@
 """A candidate's way from its source to the last correctness case.
 
 - Loading and compiling take a place among the compilers, running the cases shares the device.
+- What the first cases need may be compiled before the process has a context (absent_gpu.py).
 - The first cases fail most wrong kernels, before the rest is compiled. The workloads are compiled with these.
 - Whoever passes all of them is called many times more.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,14 @@ MOST_CONFIGURATIONS = 1 << 16
 """More than any autotuned kernel has."""
 P = ParamSpec("P")
 T = TypeVar("T")
+MENDED = {ErrorType.RUNTIME_ERROR}
+MENDED_BY_A_CONTEXT = {
+    *MENDED,
+    ErrorType.OUT_OF_MEMORY,
+    ErrorType.ILLEGAL_MEMORY_ACCESS,
+    ErrorType.IMPORT_ERROR,
+}
+"""What compiling ahead may fail for although the kernel is right: on several threads, or on tensors without memory."""
 MOST_THREADS = 12
 CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
@@ -98,7 +107,7 @@ class Floor:
 
 
 @dataclass
-class _Left:
+class Progress:
     """What is left to a candidate, waiting for others not counted, and what is not done yet."""
 
     deadline: float
@@ -107,6 +116,7 @@ class _Left:
     """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
     compiled: bool = True
     """Whether nothing is left to compile when the cases run."""
+    steps: Sequence[Step] = ()
     calls: list[ToCompile] = field(default_factory=list)
     """To be compiled, in the order of the steps."""
     passed: int = 0
@@ -122,21 +132,28 @@ class CorrectnessStage:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
-    async def run(self, one: Examination) -> None:
-        """All of it. Raises CandidateFailed."""
+    async def begin(self, one: Examination, gpu: Mapping[str, int] | None = None) -> Progress | None:
+        """Load it. ``gpu``: its figures, where the process has no context yet; then what the first step needs is
+        compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
+        to be used any more. Raises CandidateFailed."""
         async with self._floor.compiling(one.trial, one.prefix):
             await self._load(one)
-        if not one.prefix:
-            one.trial.total = one.prepared.plan.total
-        left = _Left(
+        left = Progress(
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        plan = one.prepared.plan
-        steps_left = steps(plan.chunks, one.prepared.benches, confirming=bool(one.prefix))
+        left.steps = steps(one.prepared.plan.chunks, one.prepared.benches, confirming=bool(one.prefix))
         if one.task.dsl == "triton":
-            left.calls = list(calls_to_compile(steps_left, left.turn))
-        for number, step in enumerate(steps_left):
+            left.calls = list(calls_to_compile(left.steps, left.turn))
+        if gpu is not None:
+            await self._compile(one, 0, left, gpu)
+        return left if left.compiled else None
+
+    async def run(self, one: Examination, left: Progress) -> None:
+        """All that is left, with a context. Raises CandidateFailed."""
+        if not one.prefix:
+            one.trial.total = one.prepared.plan.total
+        for number, step in enumerate(left.steps):
             await self._compile(one, number, left)
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
@@ -147,7 +164,7 @@ class CorrectnessStage:
         code = one.task.code + operation.adapter
         await session.request("load", limit, code=code, function=operation.function)
 
-    async def _run(self, one: Examination, step: Step, left: _Left) -> None:
+    async def _run(self, one: Examination, step: Step, left: Progress) -> None:
         """The cases of a step."""
         waited = time.monotonic()
         async with (
@@ -181,9 +198,11 @@ class CorrectnessStage:
         seed = self._rng.getrandbits(31)
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
-    async def _compile(self, one: Examination, step: int, left: _Left) -> None:
+    async def _compile(
+        self, one: Examination, step: int, left: Progress, gpu: Mapping[str, int] | None = None
+    ) -> None:
         """Compile what a step needs without launching, for as long as is left for that. What fails for another reason
-        than the compiler's will fail again when it is run."""
+        than the compiler's will fail again when it is run. ``gpu``: see ``begin``."""
         needed = sum(call.step <= step for call in left.calls)
         if not needed:
             return
@@ -200,32 +219,40 @@ class CorrectnessStage:
                 now, left.calls, needed = left.calls[:at_once], left.calls[at_once:], needed - at_once
                 calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
-                most = await self._compile_some(session, now, left, threads)
+                most = await self._compile_some(session, now, left, threads, gpu)
         left.deadline += time.monotonic() - asked
 
     @staticmethod
-    async def _compile_some(session: Session, calls: list[ToCompile], left: _Left, threads: int) -> int:
+    async def _compile_some(
+        session: Session,
+        calls: list[ToCompile],
+        left: Progress,
+        threads: int,
+        gpu: Mapping[str, int] | None,
+    ) -> int:
         """Returns on how many threads the next ones may be compiled."""
         started = time.monotonic()
+        mended = MENDED if gpu is None else MENDED_BY_A_CONTEXT
         # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
         for at_a_time in sorted({threads, 1}, reverse=True):
             limit = max(0.1, left.compiling - (time.monotonic() - started))
             try:
-                await session.request(
+                reply = await session.request(
                     "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
-                    turns=[call.turn for call in calls],
+                    turns=[call.turn for call in calls], gpu=gpu,
                 )  # fmt: skip
             except CandidateFailed as error:
-                if error.failure.error_type is not ErrorType.RUNTIME_ERROR:
+                if error.failure.error_type not in mended:
                     raise
                 continue
+            left.compiled = not reply.get("kept")
             break
         else:
             left.compiled = False
         left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
         return MOST_THREADS if at_a_time == threads else 1
 
-    async def _check(self, one: Examination, chunk: Chunk, left: _Left) -> None:
+    async def _check(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         one.session.stage = "the correctness cases"
         limit = max(0.1, left.deadline - time.monotonic())
         quick = self._settings.target == "cuda" and left.compiled
@@ -296,7 +323,7 @@ class CorrectnessStage:
                 return True
         return False
 
-    async def _endure(self, one: Examination, chunk: Chunk, left: _Left) -> None:
+    async def _endure(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         """Many calls."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
         limit = max(0.1, left.deadline - time.monotonic())

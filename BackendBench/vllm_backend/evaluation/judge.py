@@ -26,6 +26,7 @@ from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict
 from . import (
+    absent_gpu,
     capacity,
     case_plan,
     conditions,
@@ -40,7 +41,7 @@ from . import (
 )  # fmt: skip
 from .bench import Bench
 from .compiler_places import CompilerPlaces
-from .correctness_stage import CorrectnessStage, Floor
+from .correctness_stage import CorrectnessStage, Floor, Progress
 from .device_lock import BATCH, DeviceLock
 from .eager import EagerSide
 from .failure import CandidateFailed, Failure, InfrastructureFault
@@ -81,8 +82,9 @@ class Judge:
         )
         compiling = settings.concurrency or capacity.compilers(settings.target, conditions.available_cores())
         memory, shared = conditions.gpu_bytes(self.device), bool(settings.gpu_gate)
-        flying, spares = capacity.in_flight(settings.target, compiling, memory, shared)
-        self.concurrency = settings.concurrency or flying
+        self.concurrency = settings.concurrency or capacity.in_flight(
+            settings.target, compiling, memory, shared
+        )
         places = capacity.timing_places(memory, shared)
         self._timing_places = asyncio.Semaphore(places)
         self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
@@ -90,8 +92,8 @@ class Judge:
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""
         self._gate = JudgeGate(settings.gpu_gate)
-        spares = min(spares, self.concurrency + 1)  # one more for a confirmation
-        self._pool = WarmPool(settings, self.threads, spares, self.concurrency + spares)
+        # One more than there are candidates, for a confirmation.
+        self._pool = WarmPool(settings, self.threads, min(capacity.SPARES, self.concurrency + 1))
         self._references = ReferencePool(
             self.device, settings.seed, capacity.reference_bytes(settings.target, memory, shared)
         )
@@ -100,7 +102,9 @@ class Judge:
         self._lost = False
         self._clean = True
         """Whether nothing was wrong with who was timed last."""
-        self._eager = EagerSide(self._pool, self.device, settings.timing_seconds)
+        eagers = capacity.eager_processes(settings.target, memory, shared)
+        self._eager = EagerSide(self._pool, self.device, settings.timing_seconds, eagers)
+        self._gpu = absent_gpu.figures(self.device) if settings.target == "cuda" else None
 
     async def start(self) -> None:
         """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
@@ -241,15 +245,45 @@ class Judge:
     async def _examine_alone(
         self, task: EvaluationTask, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
+        # Who does not load or compile needs no context. Whatever else goes wrong says nothing: then again with one.
+        if task.dsl == "triton" and self._gpu is not None and not trial.again:
+            async with self._process(task, prepared, trial, prefix, bare=True) as one:
+                progress = await self._correctness.begin(one, self._gpu)
+                if progress is not None and await self._has_context(one):
+                    await self._finish(one, progress)
+                    return
+        async with self._process(task, prepared, trial, prefix) as one:
+            progress = await self._correctness.begin(one)
+            assert progress is not None
+            await self._finish(one, progress)
+
+    async def _has_context(self, one: Examination) -> bool:
+        """Whether the candidate's process has one now: the GPU may be full, or the candidate in the way."""
+        try:
+            async with one.trial.stage(one.prefix + "context"):
+                await self._pool.set_up(one.session)
+        except CandidateFailed:
+            return False
+        return True
+
+    async def _finish(self, one: Examination, progress: Progress) -> None:
+        """All cases and the timing."""
+        await self._correctness.run(one, progress)
+        await leftovers.refuse(one.session.pid)
+        if self.settings.timing != "none" and one.prepared.benches:
+            await self._time(one.session, one.buffers, one.prepared, one.trial, one.prefix)
+
+    @asynccontextmanager
+    async def _process(
+        self, task: EvaluationTask, prepared: Prepared, trial: Trial, prefix: str, bare: bool = False
+    ) -> AsyncIterator[Examination]:
+        """A fresh process, ``bare`` or set up, and arenas; neither is left afterwards."""
         async with trial.stage(prefix + "spawn"):
-            session = await self._pool.session()
+            session = await (self._pool.bare() if bare else self._pool.session())
         buffers: Buffers | None = None
         try:
             buffers = await self._memory(prepared)
-            await self._correctness.run(Examination(session, buffers, task, prepared, trial, prefix))
-            await leftovers.refuse(session.pid)
-            if self.settings.timing != "none" and prepared.benches:
-                await self._time(session, buffers, prepared, trial, prefix)
+            yield Examination(session, buffers, task, prepared, trial, prefix)
         finally:
             session.kill()
             gone = await session.gone()
@@ -327,7 +361,7 @@ class Judge:
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:
             try:
-                eager = await self._eager.lane(prepared.operation, prepared.bench_room)
+                eager = await self._eager.lanes(prepared.operation, prepared.bench_room, single=prepared.huge)
                 stage = TimingStage(eager, lane, prepared.operation, self._rng, self.settings.timing_seconds)
                 await self._measure(stage, prepared, rehearsed, trial, fixed)
                 leftovers.refuse_processes(lane.session.pid)

@@ -1,7 +1,7 @@
 """The judge's side of the warm server: starts it, keeps spares ready, hands out sessions.
 
-- A spare is forked and set up (threads, GPU context) ahead of need; making a context takes 0.15-0.23 s and is
-  serialised by the driver, so it must not lie on the path of a candidate.
+- A spare is forked ahead of need. Threads or a GPU context are made afterwards: a context takes the driver 0.1 s under
+  one lock, and a candidate that does not compile needs none.
 - A session is handed out once and never comes back.
 - The warm server's death is an infrastructure fault of every session under way.
 """
@@ -18,7 +18,7 @@ import sys
 import time
 from typing import Any
 
-from . import capacity, conditions, cores, gpu_devices, wire
+from . import conditions, cores, gpu_devices, wire
 from .failure import PASSING, CandidateFailed, InfrastructureFault
 from .outbox import Outbox
 from .sandbox import SandboxSpec, probe
@@ -31,9 +31,11 @@ START_SECONDS = 120.0
 """Limit for the warm server's imports: 4-10 s on an idle machine, more where many start at once."""
 SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
+SPAWN_SECONDS = 60.0
+"""For a process; one takes 10 ms."""
 AT_A_TIME = 4
-"""Contexts that are made at a time. The driver makes them one after the other anyway, and whoever else needs it, to
-load a kernel or to map memory, waits for as many of its calls as there are makers."""
+"""Contexts that are made at a time. On one H200 four at a time were 11 a second, eight 8 to 11; one after the other, 6.
+Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers."""
 RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 240.0
 """How long processes may fail to be made before nothing is judged any more: a candidate may fill the GPU, or take what
@@ -70,13 +72,11 @@ def _unmade(error: Exception) -> InfrastructureFault:
 class WarmPool:
     """A running warm server and its spares."""
 
-    def __init__(self, settings: JudgeSettings, threads: int, least: int, most: int = 0) -> None:
-        """``least``, ``most``: see ``capacity.missing_spares``."""
+    def __init__(self, settings: JudgeSettings, threads: int, spares: int) -> None:
+        """``spares``: processes kept ready."""
         self._settings = settings
         self._threads = threads
-        self._least, self._most = least, most
-        self._out: set[str] = set()
-        """Tokens of processes handed out and not gone."""
+        self._kept = spares
         self._gpu = conditions.gpu_uuid(settings.device_index) if settings.target == "cuda" else ""
         self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
@@ -88,8 +88,6 @@ class WarmPool:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._fault: InfrastructureFault | None = None
         self._closing = False
-        self.context_seconds: list[float] = []
-        """How long each set-up took."""
 
     async def start(self) -> None:
         """Start the server and the first spares. Raises InfrastructureFault."""
@@ -117,15 +115,38 @@ class WarmPool:
 
     async def session(self) -> Session:
         """A fresh process, set up, for one candidate. Raises InfrastructureFault."""
+        last = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            session = await self.bare()
+            try:
+                await self.set_up(session)
+                return session
+            except CandidateFailed as error:  # no candidate's code is in there yet, so this is ours
+                session.kill()
+                if time.monotonic() > last:
+                    self._fail(InfrastructureFault(f"a fresh process could not be set up: {error}"))
+                log.warning("once more: a fresh process could not be set up: %s", error)
+            await asyncio.sleep(RETRY_SECONDS)  # a candidate may have filled the GPU, until its limit ends it
+
+    async def set_up(self, session: Session) -> None:
+        """Make the process's threads or its GPU context. Raises as ``Session.request`` does."""
+        session.stage = "setup"
+        async with self._makers:
+            await session.request(
+                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
+                memory_fraction=self._settings.gpu_memory_fraction,
+            )  # fmt: skip
+
+    async def bare(self) -> Session:
+        """A fresh process that is not set up. Raises InfrastructureFault."""
         self._waiting += 1
         try:
             while True:
                 if self._fault is not None:
                     raise self._fault
                 self._top_up()
-                session = await asyncio.wait_for(self._spares.get(), PATIENCE_SECONDS + SETUP_SECONDS)
+                session = await asyncio.wait_for(self._spares.get(), PATIENCE_SECONDS + SPAWN_SECONDS)
                 if session.token in self._exited:
-                    self._out.add(session.token)
                     return session
                 session.kill()  # it died while it waited, or there will be none
         except asyncio.TimeoutError:
@@ -138,9 +159,7 @@ class WarmPool:
         """Make what is missing."""
         if self._closing or self._fault is not None:
             return
-        ready = self._spares.qsize() + self._making
-        missing = capacity.missing_spares(self._least, self._most, len(self._out), self._waiting, ready)
-        for _ in range(missing):
+        for _ in range(self._kept + self._waiting - self._spares.qsize() - self._making):
             self._making += 1
             self._spawn_task(self._make_spare())
 
@@ -175,9 +194,7 @@ class WarmPool:
         try:
             while not self._closing:
                 try:
-                    session = await self._spawn()
-                    async with self._makers:
-                        await self._set_up(session)
+                    self._spares.put_nowait(await self._spawn())
                     return
                 except _NotNow as error:
                     if time.monotonic() > last:
@@ -191,21 +208,6 @@ class WarmPool:
             self._fail(InfrastructureFault(f"no process could be made: {type(error).__name__}: {error}"))
         finally:
             self._making -= 1
-
-    async def _set_up(self, session: Session) -> None:
-        """Ready it and put it among the spares. Raises _NotNow: a candidate may have filled the GPU, until its limit
-        ends it."""
-        started = time.monotonic()
-        try:
-            await session.request(
-                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
-                memory_fraction=self._settings.gpu_memory_fraction,
-            )  # fmt: skip
-        except CandidateFailed as error:  # no candidate code is in there yet, so this is ours
-            session.kill()
-            raise _NotNow(f"a fresh process could not be set up: {error}") from None
-        self.context_seconds.append(time.monotonic() - started)
-        self._spares.put_nowait(session)
 
     async def _spawn(self) -> Session:
         try:
@@ -253,8 +255,6 @@ class WarmPool:
             kind = _NotNow if message["passing"] else InfrastructureFault
             spawned.set_exception(kind(f"no sandboxed process could be made: {message['error']}"))
         elif message["event"] == "exited":
-            self._out.discard(token)
-            self._top_up()
             future = self._exited.pop(token, None)
             if future is not None and not future.done():
                 future.set_result(message["status"])
@@ -266,8 +266,9 @@ class WarmPool:
             if not future.done():
                 future.set_exception(fault)
                 future.exception()  # nobody may be waiting for this one
-        dead = Session("", 0, socket.socket(), asyncio.get_running_loop().create_future(), lambda: None)
-        self._spares.put_nowait(dead)  # wakes a waiter, who then sees the fault
+        for _ in range(self._waiting):  # wakes them, who then see the fault
+            exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._spares.put_nowait(Session("", 0, socket.socket(), exited, lambda: None))
 
 
 def sandbox_spec(settings: JudgeSettings, gpu: str = "") -> SandboxSpec:

@@ -52,9 +52,11 @@ def preload(target: str) -> None:
     if target == "cuda":
         import triton.language  # noqa: F401
 
+        from . import absent_gpu
         from .triton_support import warm
 
         warm()
+        absent_gpu.warm()
         os.environ["GLIBC_TUNABLES"] = PTXAS_TUNABLES
         import cuda.bindings.driver  # noqa: F401
 

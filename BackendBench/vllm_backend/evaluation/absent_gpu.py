@@ -1,0 +1,141 @@
+"""Compiling for a GPU of which this process has no context: tensors without memory, and a driver that asks nobody.
+
+- The driver makes contexts under one lock, 0.1 s each, and whoever needs it waits meanwhile. Who does not compile needs
+  none, and others need theirs only when they are to run.
+- Tensors are torch's FakeTensor: shape, strides and dtype. Triton asks them for their address, to see whether it is a
+  multiple of sixteen; they have one that is as aligned as a real one.
+- What a candidate keeps of such tensors, a workspace for later calls perhaps, must not meet real ones: ``some_kept``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch._subclasses import fake_tensor
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
+
+ADDRESS = 1 << 32
+"""Of every allocation, so that only a view begins elsewhere. A real one is a multiple of 512."""
+DEVICE = torch.device("cuda", 0)
+
+
+def figures(device: torch.device) -> dict[str, int]:
+    """What compiling needs to know of a GPU, for ``absent``; asked by a process that has a context."""
+    properties: Any = torch.cuda.get_device_properties(device)  # torch declares not all that it has
+    return {
+        "capability": 10 * properties.major + properties.minor,
+        "max_shared_mem": properties.shared_memory_per_block_optin,
+        "max_num_regs": properties.regs_per_multiprocessor,
+        "multiprocessor_count": properties.multi_processor_count,
+        "warpSize": properties.warp_size,
+    }
+
+
+class Driver:
+    """What Triton asks its driver before a launch. What else a candidate may ask needs the real one."""
+
+    def __init__(self, gpu: Mapping[str, int]) -> None:
+        self._gpu = dict(gpu)
+        self.utils = SimpleNamespace(get_device_properties=lambda device: self._gpu)
+
+    @property
+    def launcher_cls(self) -> Any:
+        """Makes the launcher of a compiled kernel, which is the same with and without a context."""
+        from triton.backends.nvidia.driver import CudaLauncher
+
+        return CudaLauncher
+
+    def get_current_target(self) -> Any:
+        """Of Triton's compiler."""
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", self._gpu["capability"], self._gpu["warpSize"])
+
+    def get_current_device(self) -> int:
+        """Its number; a candidate sees no other."""
+        return 0
+
+    def get_current_stream(self, device: int | None = None) -> int:
+        """The default one."""
+        return 0
+
+    def get_active_torch_device(self) -> torch.device:
+        """As torch calls it."""
+        return DEVICE
+
+
+@contextlib.contextmanager
+def absent(gpu: Mapping[str, int]) -> Iterator[None]:
+    """Within this context torch makes tensors without memory and Triton compiles for ``gpu`` (see ``figures``), which
+    nobody touches. Kernels must not be launched."""
+    from triton.runtime.driver import driver
+
+    before = getattr(driver, "_active", None)
+    driver.set_active(Driver(gpu))
+    try:
+        with (
+            # It makes a context where torch finds a GPU, for a backward pass that nobody runs here.
+            _replaced(fake_tensor, "init_gpu_context", lambda device: None),
+            _replaced(FakeTensor, "data_ptr", _address),
+            _Unasked(),
+            FakeTensorMode(),
+        ):
+            yield
+    finally:
+        driver._active = before  # None where nobody has asked for the real one yet, which would ask for a GPU
+
+
+class _Unasked(TorchFunctionMode):
+    """Before it makes a tensor contiguous torch's Python side asks the driver which GPU is the current one."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = named or {}
+        if function is torch.Tensor.contiguous:
+            wanted = {"memory_format": torch.contiguous_format, **named}
+            (tensor,) = arguments
+            return tensor if tensor.is_contiguous(**wanted) else tensor.clone(**wanted)
+        return function(*arguments, **named)
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    missing = object()
+    before = vars(owner).get(name, missing)  # what a class inherits is not its own
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _address(tensor: FakeTensor) -> int:
+    return ADDRESS + int(tensor.storage_offset()) * tensor.element_size()
+
+
+def some_kept() -> bool:
+    """Whether a tensor without memory is alive."""
+    if not _some_alive():
+        return False
+    gc.collect()
+    return _some_alive()
+
+
+def _some_alive() -> bool:
+    return any(type(thing) is FakeTensor for thing in gc.get_objects())
+
+
+def warm() -> None:
+    """Import what a first such tensor needs. On a processor: the warm server must not touch a GPU."""
+    with FakeTensorMode():
+        torch.empty(1).clone()

@@ -1,0 +1,82 @@
+"""Compiles first cases of candidates as their process does before it has a context; prints what came of it as JSON.
+
+    python -m tests.evaluation.compiled_without_gpu OPERATION ...
+
+For every operation a kernel of the grammar, and some modules of its own. In a process of its own: nothing may ask for a
+GPU's driver here, and launchers are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+
+import torch
+from triton.runtime.driver import driver
+
+from BackendBench.vllm_backend.evaluation import case_plan, triton_support
+from BackendBench.vllm_backend.evaluation.candidate import Harness
+from BackendBench.vllm_backend.operations import catalog
+from tests.generation.grammar.checking import write
+from tests.pretended_driver import PretendedDriver
+
+GPU = {
+    "capability": 90, "max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32,
+}  # fmt: skip
+CPU = torch.device("cpu")
+KERNEL = """
+import torch
+import triton
+import triton.language as tl
+
+@triton.jit
+def _copy(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + offsets, tl.{load}(x_ptr + offsets, mask=offsets < n), mask=offsets < n)
+
+_kept = {{}}
+
+def relu_kernel_impl(x):
+    y = torch.empty_like(x)
+    {line}
+    _copy[(1,)](x, y, x.numel(), BLOCK=128)
+    return y
+"""
+MODULES = {
+    "plain": KERNEL.format(load="load", line="pass"),
+    "keeps a workspace": KERNEL.format(load="load", line="_kept.setdefault(x.shape, torch.empty_like(x))"),
+    "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
+    "does not compile": KERNEL.format(load="lood", line="pass"),
+    "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),
+}
+
+
+def main() -> None:
+    """See the module's docstring."""
+    made: list[Any] = []
+    triton_support._make_launcher = made.append
+
+    def compiled(operation: str, code: str, gpu: dict[str, int] | None) -> dict[str, Any]:
+        made.clear()
+        chunk = case_plan.prepare(catalog.resolve(operation), CPU, 1).chunks[0]
+        requests = chunk.layout.request()
+        harness = Harness(socket.socketpair()[0])
+        harness._load({"code": code, "function": f"{operation}_kernel_impl"}, [])
+        request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
+        reply = harness._dry_run(request, [])
+        return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
+
+    found: dict[str, Any] = {"before": driver._active is None}
+    found["modules"] = {name: compiled("relu", code, GPU) for name, code in MODULES.items()}
+    found["after"] = driver._active is None
+    codes = {operation: write(operation, "triton", 1)[0].code for operation in sys.argv[1:]}
+    found["absent"] = {operation: compiled(operation, code, GPU) for operation, code in codes.items()}
+    driver.set_active(PretendedDriver())
+    found["present"] = {operation: compiled(operation, code, None) for operation, code in codes.items()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
