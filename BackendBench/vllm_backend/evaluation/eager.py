@@ -1,7 +1,9 @@
-"""Eager's side of every timing: one trusted process and its memory, kept from candidate to candidate.
+"""Eager's side of every timing: trusted processes and their memory, kept from candidate to candidate.
 
-Making a process, its arenas and their mapping takes longer than timing a small workload; so they are kept and made
-anew only when something failed, or when the next candidate needs more room. No candidate ever has these arenas.
+- Making a process, its arenas and their mapping takes longer than timing a small workload; so they are kept and made
+  anew only when something failed, or when the next candidate needs more room. No candidate ever has these arenas.
+- On a GPU there are two of them, by turns: in each the same kernel takes longer or shorter by a constant
+  (interval.PROCESS_US), and that of a single one would lie in every speedup that a judge ever reports.
 """
 
 from __future__ import annotations
@@ -46,6 +48,40 @@ async def attached(
 class EagerSide:
     """See the module's docstring. Used by one timing at a time."""
 
+    def __init__(self, pool: WarmPool, device: torch.device, limit: float, processes: int = 1) -> None:
+        self._processes = [EagerProcess(pool, device, limit) for _ in range(processes)]
+
+    async def lanes(self, operation: Operation, room: tuple[int, int], single: bool = False) -> list[Lane]:
+        """Eager of ``operation`` in each process, with at least this room; ``single``: in one, since there is no memory
+        for more. Raises InfrastructureFault."""
+        return [await process.lane(operation, room) for process in self._processes[: 1 if single else None]]
+
+    async def rehearse(
+        self, operation: Operation, room: tuple[int, int], benches: Sequence[Bench], rng: random.Random
+    ) -> None:
+        """Call eager on every workload ahead of need: the first calls in a process take longest. Raises
+        InfrastructureFault."""
+        for process in self._processes:
+            await process.rehearse(operation, room, benches, rng)
+
+    async def release(self) -> None:
+        """Give memory back that not many need. Raises InfrastructureFault."""
+        for process in self._processes:
+            await process.release()
+
+    async def drop(self) -> None:
+        """End the processes, because something failed; the next timing makes others."""
+        for process in self._processes:
+            await process.drop()
+
+    def holds(self, room: tuple[int, int]) -> bool:
+        """Whether their memory has at least this room."""
+        return all(process.holds(room) for process in self._processes)
+
+
+class EagerProcess:
+    """One of them."""
+
     def __init__(self, pool: WarmPool, device: torch.device, limit: float) -> None:
         self._pool, self._device, self._limit = pool, device, limit
         self._session: Session | None = None
@@ -56,7 +92,7 @@ class EagerSide:
         """Workloads of each operation that the process has been called on."""
 
     async def lane(self, operation: Operation, room: tuple[int, int]) -> Lane:
-        """Eager of ``operation`` with at least this room. Raises InfrastructureFault."""
+        """See ``EagerSide.lanes``."""
         session = await self._running(operation)
         if not self.holds(room):
             await self._replace(session, self._grown(room))
@@ -67,8 +103,7 @@ class EagerSide:
     async def rehearse(
         self, operation: Operation, room: tuple[int, int], benches: Sequence[Bench], rng: random.Random
     ) -> None:
-        """Call eager on every workload ahead of need: the first calls in a process take longest. Raises
-        InfrastructureFault."""
+        """See ``EagerSide``."""
         try:
             lane = await self.lane(operation, room)
             for bench in benches:
@@ -81,7 +116,7 @@ class EagerSide:
             raise
 
     async def release(self) -> None:
-        """Give memory back that not many need. Raises InfrastructureFault."""
+        """See ``EagerSide``."""
         if self._session is None or self._buffers is None or sum(self._buffers.room) <= KEPT_BYTES:
             return
         try:
@@ -91,7 +126,7 @@ class EagerSide:
             raise
 
     async def drop(self) -> None:
-        """End the process, because something failed; the next timing makes another."""
+        """See ``EagerSide``."""
         session, buffers = self._session, self._buffers
         self._session = self._buffers = None
         if session is not None:

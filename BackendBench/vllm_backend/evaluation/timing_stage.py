@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -39,8 +40,14 @@ class TimingStage:
     """Times one candidate on one workload after another. The caller holds the device alone."""
 
     def __init__(
-        self, eager: Lane, candidate: Lane, operation: Operation, rng: random.Random, limit: float
+        self,
+        eager: Sequence[Lane],
+        candidate: Lane,
+        operation: Operation,
+        rng: random.Random,
+        limit: float,
     ) -> None:
+        """``eager``: its processes, which take turns."""
         self._eager = eager
         self._candidate = candidate
         self._candidate.queued.clear()  # of a rehearsal, while others kept the cores busy
@@ -60,7 +67,8 @@ class TimingStage:
             record = await self._record(bench, rehearsed, fixed_pairs)
         finally:
             self._candidate.limit = self._limit
-            self._eager.wake()  # it serves the next candidate as well
+            for lane in self._eager:
+                lane.wake()  # it serves the next candidate as well
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise _tampering(reason, bench)
@@ -120,25 +128,29 @@ class TimingStage:
 
     async def _begin(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> int:
         """What is not timed before the first pair. Returns the calls of the candidate's first block."""
-        warm = bench.workload.name in self._eager.warm
-        self._eager.warm.add(bench.workload.name)
         # A figure that is reported of a winner begins with a pair that does not count; so does everything on a CPU,
         # where caches and cores were somebody else's until now, and what tunes itself in its first call.
-        if rehearsed.tunes or fixed_pairs is not None or not self._eager.on_gpu:
-            eager, candidate = await self._pair(bench, rehearsed.calls, 0)
-            return _needed(candidate, eager, bench.calls)
-        if not warm:
-            fresh = bench.fresh(self._rng, bench.calls)
-            await self._called(self._eager, bench, fresh, bench.calls, nothing)
-        return rehearsed.calls
+        paired = rehearsed.tunes or fixed_pairs is not None or not self._candidate.on_gpu
+        for lane in self._eager[1 if paired else 0 :]:
+            if paired or bench.workload.name not in lane.warm:
+                fresh = bench.fresh(self._rng, bench.calls)
+                await self._called(lane, bench, fresh, bench.calls, nothing)
+        for lane in self._eager:
+            lane.warm.add(bench.workload.name)
+        if not paired:
+            return rehearsed.calls
+        eager, candidate = await self._pair(bench, rehearsed.calls, 0)
+        return _needed(candidate, eager, bench.calls)
 
     async def _pair(self, bench: Bench, count: int, number: int) -> tuple[TimedBlock, TimedBlock]:
         """Eager's block and the candidate's, of ``count`` calls. Raises CandidateFailed for a wrong answer."""
+        # Of two pairs in a row, in which the one and the other begins, eager's are one process's.
+        mine = self._eager[number // 2 % len(self._eager)]
         inputs = bench.fresh(self._rng, bench.calls)
-        device = self._eager.buffers.outputs.tensor.device
+        device = mine.buffers.outputs.tensor.device
         spots = spot_check.draw(bench.layout, count, device, self._rng)
         blocks = [
-            (self._eager, bench.calls, spots.keep(bench.calls)),
+            (mine, bench.calls, spots.keep(bench.calls)),
             (self._candidate, count, spots.keep(count)),
         ]
         # The same for both, so that the judge's clock sees the same beside the calls.
@@ -149,7 +161,8 @@ class TimingStage:
             for lane, calls, keep in (reversed(blocks) if number % 2 else blocks)
         ]
         eager, candidate = reversed(runs) if number % 2 else runs
-        self._check(bench, inputs, spots, eager, candidate)
+        promised = read(mine.buffers.outputs.tensor, bench.layout.items[spots.chosen])
+        self._check(bench, inputs, spots, promised, eager, candidate)
         return eager.block, candidate.block
 
     def _check(
@@ -157,11 +170,10 @@ class TimingStage:
         bench: Bench,
         inputs: BlockInputs,
         spots: spot_check.Spots,
+        promised: Sequence[torch.Tensor],
         eager: Run,
         candidate: Run,
     ) -> None:
-        item = bench.layout.items[spots.chosen]
-        promised = read(self._eager.buffers.outputs.tensor, item)
         for slot in range(len(candidate.block.claimed)) if self._candidate.on_gpu else [spots.chosen]:
             failure = outputs.contract(candidate.reply, slot, promised)
             if failure is not None:
