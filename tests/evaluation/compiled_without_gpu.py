@@ -53,21 +53,21 @@ MODULES = {
 }
 
 
-def main() -> None:
-    """See the module's docstring."""
+def compiled(operation: str, code: str, gpu: dict[str, int] | None) -> dict[str, Any]:
+    """The reply of a candidate's process, with the kernels that were compiled."""
     made: list[Any] = []
     triton_support._make_launcher = made.append
+    chunk = case_plan.prepare(catalog.resolve(operation), CPU, 1).chunks[0]
+    requests = chunk.layout.request()
+    harness = Harness(socket.socketpair()[0])
+    harness._load({"code": code, "function": f"{operation}_kernel_impl"}, [])
+    request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
+    reply = harness._dry_run(request, [])
+    return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
 
-    def compiled(operation: str, code: str, gpu: dict[str, int] | None) -> dict[str, Any]:
-        made.clear()
-        chunk = case_plan.prepare(catalog.resolve(operation), CPU, 1).chunks[0]
-        requests = chunk.layout.request()
-        harness = Harness(socket.socketpair()[0])
-        harness._load({"code": code, "function": f"{operation}_kernel_impl"}, [])
-        request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
-        reply = harness._dry_run(request, [])
-        return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
 
+def main() -> None:
+    """See the module's docstring."""
     found: dict[str, Any] = {"before": driver._active is None}
     found["modules"] = {name: compiled("relu", code, GPU) for name, code in MODULES.items()}
     found["after"] = driver._active is None

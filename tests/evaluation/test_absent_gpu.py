@@ -70,3 +70,30 @@ def test_nothing_is_left_as_it_was_not():
     del tensor
     assert not absent_gpu.some_kept()
     assert type(torch.empty(1)) is torch.Tensor
+
+
+ASLEEP = """
+import json
+import torch
+from BackendBench.vllm_backend.evaluation import absent_gpu
+from tests.evaluation.compiled_without_gpu import GPU, MODULES, compiled
+
+found = []
+for step in (
+    absent_gpu.warm,
+    lambda: compiled("relu", MODULES["plain"], GPU),
+    lambda: torch.zeros(1, device="cuda"),
+):
+    step()
+    found.append(absent_gpu.untouched())
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.gpu
+def test_cudas_driver_is_not_woken_where_there_is_a_gpu():
+    done = subprocess.run(
+        [sys.executable, "-c", ASLEEP], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == [True, True, False]

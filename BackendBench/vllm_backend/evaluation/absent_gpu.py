@@ -79,16 +79,28 @@ def absent(gpu: Mapping[str, int]) -> Iterator[None]:
     before = getattr(driver, "_active", None)
     driver.set_active(Driver(gpu))
     try:
-        with (
-            # It makes a context where torch finds a GPU, for a backward pass that nobody runs here.
-            _replaced(fake_tensor, "init_gpu_context", lambda device: None),
-            _replaced(FakeTensor, "data_ptr", _address),
-            _Unasked(),
-            FakeTensorMode(),
-        ):
+        with _without_memory():
             yield
     finally:
         driver._active = before  # None where nobody has asked for the real one yet, which would ask for a GPU
+
+
+@contextlib.contextmanager
+def _without_memory() -> Iterator[None]:
+    """Within this context torch makes FakeTensors, and asks no driver whether there is a GPU for them."""
+    with (
+        # It makes a context where there is a GPU, for a backward pass that nobody runs here.
+        _replaced(fake_tensor, "init_gpu_context", lambda device: None),
+        _replaced(torch._C, "_ensureCUDADeviceGuardSet", lambda: None),
+        _replaced(FakeTensor, "data_ptr", _address),
+        _Unasked(),
+        _Mode(),
+    ):
+        yield
+
+
+class _Mode(FakeTensorMode):
+    avoid_device_init = True  # torch's own property asks the driver
 
 
 class _Unasked(TorchFunctionMode):
@@ -136,6 +148,14 @@ def _some_alive() -> bool:
 
 
 def warm() -> None:
-    """Import what a first such tensor needs. On a processor: the warm server must not touch a GPU."""
-    with FakeTensorMode():
-        torch.empty(1).clone()
+    """Import what a first such tensor needs."""
+    with _without_memory():
+        torch.empty(1, device=DEVICE).clone()
+
+
+def untouched() -> bool:
+    """Whether CUDA's driver is asleep in this process: whoever is forked from one in which it is not cannot use it."""
+    from cuda.bindings import driver
+
+    error, _ = driver.cuDeviceGetCount()
+    return bool(error == driver.CUresult.CUDA_ERROR_NOT_INITIALIZED)
