@@ -78,14 +78,18 @@ import torch
 from BackendBench.vllm_backend.evaluation import absent_gpu
 from tests.evaluation.compiled_without_gpu import GPU, MODULES, compiled
 
+place = [0, [7, 9], [9, 1], "float32"]
+request = {"call": {"args": [{"t": 0}], "kwargs": {}}, "in": [place], "out": [place]}
+reply = {}
 found = []
 for step in (
     absent_gpu.warm,
-    lambda: compiled("relu", MODULES["plain"], GPU),
+    lambda: reply.update(compiled("relu", MODULES["plain"], [request], GPU)),
     lambda: torch.zeros(1, device="cuda"),
 ):
     step()
     found.append(absent_gpu.untouched())
+assert reply["kernels"], reply
 print(json.dumps(found))
 """
 
