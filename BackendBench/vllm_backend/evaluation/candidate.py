@@ -107,10 +107,11 @@ class Harness:
     def _forget_settings(self) -> None:
         """What a module sets for CUDA when it is loaded would hold only where the context is made later."""
         for name in {*os.environ, *self._environment}:
-            if name.startswith("CUDA_"):
+            before = self._environment.get(name)
+            if name.startswith("CUDA_") and os.environ.get(name) != before:
                 os.environ.pop(name, None)
-                if name in self._environment:
-                    os.environ[name] = self._environment[name]
+                if before is not None:
+                    os.environ[name] = before
 
     def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         module = load_module(request["code"], "candidate")

@@ -58,6 +58,8 @@ def preload(target: str) -> None:
         warm()
         absent_gpu.warm()
         os.environ["GLIBC_TUNABLES"] = PTXAS_TUNABLES
+        import cuda.bindings.driver  # noqa: F401
+
         if not absent_gpu.untouched():
             raise RuntimeError(
                 "the warm server has woken CUDA's driver; nobody forked from it could use a GPU"
