@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from BackendBench.vllm_backend.evaluation import sandbox
+from BackendBench.vllm_backend.evaluation.candidate import COMPILING_NICE, _step_back
 from BackendBench.vllm_backend.evaluation.sandbox import (
     SandboxedChild,
     SandboxSpec,
@@ -337,7 +338,7 @@ def test_killing_the_tree_twice_is_no_error() -> None:
     [
         ("ptrace", (16, 1, 0, 0)), ("unshare", (0x10000000,)), ("setns", (0, 0)), ("chroot", (b"/",)),
         ("mount", (b"a", b"/", b"tmpfs", 0, 0)), ("sched_setaffinity", (0, 8, b"\xff" * 8)),
-        ("setpriority", (0, 0, 5)), ("socket", (2, 1, 0)),
+        ("setpriority", (0, 0, 4)), ("setpriority", (0, 0, -1)), ("socket", (2, 1, 0)),
         ("process_vm_readv", (1, 0, 0, 0, 0, 0)),
     ],
 )  # fmt: skip
@@ -348,6 +349,15 @@ def test_the_filter_refuses(name: str, arguments: tuple[Any, ...]) -> None:
         return [result, errno.errorcode.get(ctypes.get_errno(), "")]
 
     assert inside(call, layers=("seccomp",)) == [-1, "EPERM"]
+
+
+@needs("seccomp")
+def test_whoever_compiles_may_step_back() -> None:
+    def step_back() -> int:
+        _step_back()
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert inside(step_back, layers=("seccomp",)) == COMPILING_NICE
 
 
 @needs("seccomp")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from BackendBench.vllm_backend.evaluation import bench, case_plan
-from BackendBench.vllm_backend.evaluation.candidate import Harness
+from BackendBench.vllm_backend.evaluation.candidate import COMPILING_NICE, Harness
 from BackendBench.vllm_backend.evaluation.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.correctness_stage import (
     LONG_SECONDS,
@@ -129,6 +130,16 @@ def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload
     assert dry.near.asked == [*first, dry.workload.name, *rest]
     assert len(dry.seen) == len(dry.near.asked)
     assert dry.floor.compilers.free == dry.floor.compilers.count
+
+
+def test_whoever_compiles_steps_back_and_only_while_he_does():
+    dry = Dry()
+    places: list[int] = []
+    dry.near.harness._function = lambda x: places.append(os.getpriority(os.PRIO_PROCESS, 0))
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    dry.compile(0)
+    assert set(places) == {max(before, COMPILING_NICE)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 @pytest.mark.parametrize("passed", [0, 1])

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,8 +23,6 @@ from torch.overrides import TorchFunctionMode
 ADDRESS = 1 << 32
 """Of every allocation, so that only a view begins elsewhere. A real one is a multiple of 512."""
 DEVICE = torch.device("cuda", 0)
-MEMORY_DEVICE = "/dev/nvidia-uvm"
-"""The file that CUDA opens first and NVML does not."""
 
 
 def figures(device: torch.device) -> dict[str, int]:
@@ -149,15 +145,3 @@ def some_kept() -> bool:
 
 def _some_alive() -> bool:
     return any(type(thing) is FakeTensor for thing in gc.get_objects())
-
-
-def warm() -> None:
-    """Import what a first such tensor needs."""
-    with _without_memory():
-        torch.empty(1, device=DEVICE).clone()
-
-
-def untouched() -> bool:
-    """Whether CUDA's driver is asleep in this process: whoever is forked from one in which it is not cannot use it. Not
-    asked of the driver itself: after that children died of SIGSEGV when they made a context."""
-    return not any(os.path.realpath(link) == MEMORY_DEVICE for link in Path("/proc/self/fd").iterdir())

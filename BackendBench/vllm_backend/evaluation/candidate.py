@@ -18,6 +18,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +39,10 @@ CYCLES_A_MICROSECOND = 1980
 
 TOO_LATE = 2.0
 """Where a block was not held up for long enough, queueing the next one may take so many times longer."""
+
+COMPILING_NICE = 10
+"""A tenth of a share of a core, beside somebody who needs one. Compiling takes most of all cores, and who makes a
+context or loads a kernel meanwhile holds a lock of the driver's for which everybody else waits."""
 
 POLL_SECONDS = 1e-4
 """Between two looks whether a GPU is done, short against the milliseconds of its turns."""
@@ -151,6 +156,10 @@ class Harness:
         a GPU of which there is no context yet, see absent_gpu.py; ``kept`` says then that a tensor without memory is
         left over.
         """
+        with ThreadPoolExecutor(1, initializer=_step_back) as aside:
+            return aside.submit(self._dry_run_aside, request).result()
+
+    def _dry_run_aside(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["gpu"] is None:
             return self._compiled(request, self._device)
         from . import absent_gpu
@@ -350,6 +359,12 @@ class Harness:
             "plain": type(tensor) is torch.Tensor,
             "aliases_input": alias,
         }
+
+
+def _step_back() -> None:
+    """Have this thread, and what it starts, wait where others want a core. On Linux the call is about a thread."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, COMPILING_NICE)
 
 
 def _memory(tensor: torch.Tensor) -> tuple[int, int]:

@@ -68,7 +68,7 @@ BUSY_LOOKS = round(FIRST_CASES_SECONDS / LOOK_SECONDS)
 needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""
 QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""
-LONG_SECONDS = 1.0
+LONG_SECONDS = 0.5
 LONG_THREADS = 6
 """Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once.
 Once the first cases are right it has MOST_THREADS, and all steps at once: the slowest of its kernels takes seconds, and

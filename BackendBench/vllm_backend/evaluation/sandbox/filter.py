@@ -29,7 +29,7 @@ REFUSED = (
     # identity
     "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups", "setfsuid", "setfsgid",
     # more cores or a better place in the queue than eager has
-    "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "setpriority", "ioprio_set",
+    "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "ioprio_set",
     "mbind", "migrate_pages", "move_pages",
     # talking to others
     "connect", "bind", "listen", "accept", "accept4", "mq_open", "msgget", "semget", "shmget",
@@ -39,6 +39,8 @@ NAMESPACE_FLAGS = (
     syscalls.CLONE_NEWNET, 0x02000000,
 )  # fmt: skip
 CLONE_THREAD = 0x00010000
+MODEST, MOST_MODEST = 5, 19
+"""Nice values; negative ones are large where numbers have no sign."""
 FAMILIES = 64
 """Socket families that any Linux knows: 46 so far."""
 AF_UNIX = 1
@@ -65,6 +67,9 @@ def install(spec: SandboxSpec) -> None:
     for name in sorted(set(REFUSED) - (DRIVER_CALLS if driver else set())):
         _add(rules, seccomp.ERRNO(errno.EPERM), name)
     _add(rules, seccomp.ERRNO(errno.ENOSYS), "clone3")
+    # Nobody has a better place in the queue than eager; whoever compiles may step back.
+    for beyond in (seccomp.Arg(2, seccomp.LT, MODEST), seccomp.Arg(2, seccomp.GT, MOST_MODEST)):
+        _add(rules, seccomp.ERRNO(errno.EPERM), "setpriority", beyond)
     for family in range(FAMILIES):  # socketpair, which needs no peer, stays
         if not (driver and family == AF_UNIX):
             _add(rules, seccomp.ERRNO(errno.EPERM), "socket", seccomp.Arg(0, seccomp.EQ, family))
