@@ -126,8 +126,10 @@ def test_timings_go_in_batches_and_then_everybody_who_waits():
         for name in ("x1", "x2", "x3"):
             await s.arrive(name)
         await s.arrive("a")
+        assert s.lock.another_follows()
         await s.leave("x1")
         assert s.inside == ["x2"]
+        assert not s.lock.another_follows(), "those who wait to share do"
         await s.arrive("b")
         await s.leave("x2")
         assert sorted(s.inside) == ["a", "b"]
@@ -137,8 +139,10 @@ def test_timings_go_in_batches_and_then_everybody_who_waits():
         await s.leave("a")
         await s.leave("b")
         assert s.inside == ["x3"]
+        assert s.lock.another_follows()
         await s.leave("x3")
         assert s.inside == ["x4"]
+        assert not s.lock.another_follows()
         await s.leave("x4")
         assert s.inside == ["c"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from BackendBench.vllm_backend.state import gpu_gate
 from BackendBench.vllm_backend.state.gpu_gate import (
     LEAST_TURN_SECONDS,
     EngineGate,
@@ -93,6 +95,39 @@ def test_two_judges_never_time_at_once(tmp_path: Path) -> None:
     log = asyncio.run(both())
     for begins, ends in zip(log[::2], log[1::2], strict=True):
         assert begins.split()[0] == ends.split()[0], "no other timing in between"
+
+
+def test_an_engine_has_no_turn_between_timings_in_a_row(tmp_path: Path) -> None:
+    async def row() -> None:
+        gate, judge = engine(tmp_path), JudgeGate("GPU-1", tmp_path)
+        for number in range(3):
+            async with judge.exclusive(follows=lambda last=number == 2: not last):
+                assert not gate.try_take()
+            if number < 2:
+                assert gate.wished() and not gate.try_take(), "the next timing is about to come"
+        assert gate.try_take()
+
+    asyncio.run(row())
+
+
+def test_a_timing_that_was_about_to_come_and_does_not_keeps_no_engine_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_gate, "KEPT_SECONDS", 0.05)
+
+    async def waited() -> None:
+        gate, judge = engine(tmp_path), JudgeGate("GPU-1", tmp_path)
+        with contextlib.suppress(ValueError):
+            async with judge.exclusive(follows=lambda: True):
+                raise ValueError
+        while not gate.try_take():
+            await asyncio.sleep(0.001)
+        gate.give()
+        async with judge.exclusive():
+            assert not gate.try_take()
+        assert gate.try_take()
+
+    asyncio.run(waited())
 
 
 def test_engines_work_side_by_side(tmp_path: Path) -> None:

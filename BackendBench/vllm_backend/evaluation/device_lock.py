@@ -187,6 +187,10 @@ class DeviceLock:
                     self._end_turn()
                 self._condition.notify_all()
 
+    def another_follows(self) -> bool:
+        """For who has the device exclusively: whether the next one is a timing as well."""
+        return self._waiting > 0 and self._in_a_row + 1 < self._batch
+
     async def alone(self) -> None:
         """Wait until nobody is there any more, for who has the device exclusively."""
         async with self._condition:

@@ -334,7 +334,7 @@ class Judge:
         enough = self._clean and not prepared.huge and self._eager.holds(prepared.bench_room)
         if self.device.type == "cpu" or not enough:  # before an engine has to pause
             await self._lock.alone()
-        async with self._gate.exclusive():
+        async with self._gate.exclusive(follows=self._lock.another_follows):
             if not is_quiet(self.device):
                 await self._lock.alone()
             yield

@@ -6,6 +6,8 @@
   locked the engine pauses, gives its turn back, and takes it again when nobody wishes any more.
 - A timing goes before generation: kernels that wait to be timed hold up the feedback for the next prompts. An
   engine that is busy keeps a turn for a moment all the same, else the pauses would eat its time.
+- Of timings in a row the judge keeps the GPU from one to the next: otherwise an engine would have a turn between each
+  two of them, longer than a timing takes.
 - The locks are ``flock``'s: the kernel ends them with their process, however it dies. An engine's own processes
   inherit the worker's lock, so that the GPU is free only when the last of them is gone.
 - The folder belongs to one user. Users who share a GPU with each other are not kept apart.
@@ -25,6 +27,8 @@ from typing import Literal
 
 LOOK_SECONDS = 0.005
 """Between two looks at a lock: a fifth of an engine's step, and 200 looks a second cost 0.1 % of a core."""
+KEPT_SECONDS = 1.0
+"""How long a judge keeps the GPU for a timing that was about to come: a few times what it takes until it does."""
 LEAST_TURN_SECONDS = 0.25
 """A busy engine's turn: pausing and resuming cost about 40 ms together, so it works five sixths of it."""
 
@@ -56,17 +60,38 @@ class JudgeGate:
 
     def __init__(self, gpu: str, folder: Path | None = None) -> None:
         self._files = _Files([gpu] if gpu else [], folder)
+        self._kept: contextlib.ExitStack | None = None
+        """The locks, between two timings in a row."""
 
     @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
+    async def exclusive(self, follows: Callable[[], bool] = lambda: False) -> AsyncIterator[None]:
         """Have the GPU alone: no engine works while this is held. Raises GateError.
 
-        A cancelled wait leaves nothing locked.
+        A cancelled wait leaves nothing locked. ``follows``: asked at the end, whether the next one is about to come;
+        then no engine has a turn until it does, or KEPT_SECONDS have passed.
         """
-        with self._files.opened("wish") as wish, self._files.opened("turn") as turn:
-            await _until(lambda: _lock_all(wish, fcntl.LOCK_EX))
-            await _until(lambda: _lock_all(turn, fcntl.LOCK_EX))
-            yield
+        with contextlib.ExitStack() as held:
+            if self._kept is not None:
+                held.enter_context(self._kept)
+                self._kept = None
+            else:
+                wish, turn = (held.enter_context(self._files.opened(kind)) for kind in ("wish", "turn"))
+                await _until(lambda: _lock_all(wish, fcntl.LOCK_EX))
+                await _until(lambda: _lock_all(turn, fcntl.LOCK_EX))
+            try:
+                yield
+            finally:
+                if follows():
+                    self._keep(held.pop_all())
+
+    def _keep(self, held: contextlib.ExitStack) -> None:
+        def give_up() -> None:
+            if self._kept is held:
+                held.close()
+                self._kept = None
+
+        self._kept = held
+        asyncio.get_running_loop().call_later(KEPT_SECONDS, give_up)
 
 
 class EngineGate:
