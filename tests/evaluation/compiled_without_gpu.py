@@ -48,6 +48,7 @@ MODULES = {
     "plain": KERNEL.format(load="load", line="pass"),
     "keeps a workspace": KERNEL.format(load="load", line="_kept.setdefault(x.shape, torch.empty_like(x))"),
     "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
+    "fills the memory": KERNEL.format(load="load", line="y = [torch.empty(1 << 28) for _ in iter(int, 1)]"),
     "does not compile": KERNEL.format(load="lood", line="pass"),
     "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),
 }

@@ -12,6 +12,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from BackendBench.vllm_backend.evaluation import absent_gpu
+from BackendBench.vllm_backend.evaluation.correctness_stage import MENDED_BY_A_CONTEXT
+from BackendBench.vllm_backend.evaluation.failure import from_exception
+from BackendBench.vllm_backend.state.error_type import ErrorType
 
 pytest.importorskip("triton")
 
@@ -46,6 +49,12 @@ def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dic
 def test_a_workspace_that_a_module_keeps_is_noticed(found: dict[str, Any]):
     assert found["modules"]["plain"]["kept"] is False
     assert found["modules"]["keeps a workspace"]["kept"] is True
+
+
+def test_who_fills_the_memory_ends_and_may_try_a_real_one(found: dict[str, Any]):
+    failure = from_exception(found["modules"]["fills the memory"]["failure"])
+    assert failure.error_type is ErrorType.OUT_OF_MEMORY
+    assert failure.error_type in MENDED_BY_A_CONTEXT
 
 
 @pytest.mark.parametrize("module", ["asks for a value", "asks the driver"])

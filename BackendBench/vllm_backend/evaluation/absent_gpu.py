@@ -23,6 +23,8 @@ from torch.overrides import TorchFunctionMode
 ADDRESS = 1 << 32
 """Of every allocation, so that only a view begins elsewhere. A real one is a multiple of 512."""
 DEVICE = torch.device("cuda", 0)
+MOST_BYTES = 1 << 40
+"""Of all tensors of a dry run, freed ones and views as well: the first cases have some megabytes each."""
 
 
 def figures(device: torch.device) -> dict[str, int]:
@@ -104,7 +106,12 @@ class _Mode(FakeTensorMode):
 
 
 class _Unasked(TorchFunctionMode):
-    """Before it makes a tensor contiguous torch's Python side asks the driver which GPU is the current one."""
+    """Before it makes a tensor contiguous torch's Python side asks the driver which GPU is the current one. And who
+    makes tensors until there is no memory left would never end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
@@ -114,7 +121,12 @@ class _Unasked(TorchFunctionMode):
             wanted = {"memory_format": torch.contiguous_format, **named}
             (tensor,) = arguments
             return tensor if tensor.is_contiguous(**wanted) else tensor.clone(**wanted)
-        return function(*arguments, **named)
+        result = function(*arguments, **named)
+        if type(result) is FakeTensor:
+            self._bytes += result.numel() * result.element_size()
+            if self._bytes > MOST_BYTES:
+                raise torch.OutOfMemoryError("out of memory, if there were any")
+        return result
 
 
 @contextlib.contextmanager
