@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from BackendBench.vllm_backend.evaluation import sandbox
-from BackendBench.vllm_backend.evaluation.screen import screen
+from BackendBench.vllm_backend.evaluation.screening.screen import screen
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.state.task import Dsl, EvaluationTask, Target
 from BackendBench.vllm_backend.state.verdict import Verdict

@@ -13,8 +13,8 @@ import torch
 from triton.runtime import driver
 from triton.runtime.autotuner import Autotuner
 
-from BackendBench.vllm_backend.evaluation.loading import load_module
-from BackendBench.vllm_backend.evaluation.triton_support import launches_suppressed
+from BackendBench.vllm_backend.evaluation.candidate.loading import load_module
+from BackendBench.vllm_backend.evaluation.candidate.triton_support import launches_suppressed
 from BackendBench.vllm_backend.operations import catalog, trees
 from tests.adversarial.candidate_files import CandidateFile, load
 from tests.pretended_driver import PretendedDriver

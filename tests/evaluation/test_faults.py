@@ -16,13 +16,14 @@ import pytest
 import redis
 
 from BackendBench.vllm_backend.doctor import sandbox_finding
-from BackendBench.vllm_backend.evaluation import control, sandbox, warm_pool, wire
+from BackendBench.vllm_backend.evaluation import control, sandbox
 from BackendBench.vllm_backend.evaluation.client import JudgeClient
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
-from BackendBench.vllm_backend.evaluation.session import Session
+from BackendBench.vllm_backend.evaluation.processes import warm_pool, wire
+from BackendBench.vllm_backend.evaluation.processes.session import Session
+from BackendBench.vllm_backend.evaluation.processes.warm_pool import WarmPool, sandbox_spec
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings, WorkerSettings
-from BackendBench.vllm_backend.evaluation.warm_pool import WarmPool, sandbox_spec
 from BackendBench.vllm_backend.evaluation.worker import EvaluationWorker
 from BackendBench.vllm_backend.state import scripts
 from BackendBench.vllm_backend.state.connection import connect_async

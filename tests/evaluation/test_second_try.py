@@ -7,10 +7,10 @@ import asyncio
 import pytest
 import torch
 
-from BackendBench.vllm_backend.evaluation.arena import CudaError
 from BackendBench.vllm_backend.evaluation.doubt import Hints, most_tries
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure, InfrastructureFault
 from BackendBench.vllm_backend.evaluation.judge import Judge
+from BackendBench.vllm_backend.evaluation.memory.arena import CudaError
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.evaluation.trial import Trial
 from BackendBench.vllm_backend.state.error_type import ErrorType

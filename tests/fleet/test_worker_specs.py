@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from BackendBench.vllm_backend.evaluation import cores
+from BackendBench.vllm_backend.evaluation.resources import cores
 from BackendBench.vllm_backend.fleet.devices import Gpu
 from BackendBench.vllm_backend.fleet.layout import Evaluator
 from BackendBench.vllm_backend.fleet.worker_specs import quiet_cores

@@ -19,8 +19,8 @@ from typing import Any
 
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict
-from . import wire
 from .failure import InfrastructureFault
+from .processes import wire
 from .settings import JudgeSettings
 
 START_SECONDS = 180.0

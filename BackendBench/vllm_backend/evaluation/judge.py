@@ -25,37 +25,29 @@ from ..state.error_type import ErrorType
 from ..state.gpu_gate import JudgeGate
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict
-from . import (
-    absent_gpu,
-    capacity,
-    case_plan,
-    conditions,
-    control,
-    cores,
-    doubt,
-    eager,
-    interval,
-    leftovers,
-    roofline,
-    sandbox,
-)  # fmt: skip
-from .bench import Bench
-from .compiler_places import CompilerPlaces
-from .correctness_stage import CorrectnessStage, Floor, Progress
-from .device_lock import BATCH, DeviceLock
-from .eager import EagerSide
+from . import conditions, control, doubt, sandbox
+from .candidate import absent_gpu
+from .correctness import case_plan
+from .correctness.reference_pool import Prepared, ReferencePool
+from .correctness.stage import CorrectnessStage, Floor, Progress
 from .failure import CandidateFailed, Failure, InfrastructureFault
-from .lane import Lane
-from .quiet import is_quiet
-from .reference_pool import Prepared, ReferencePool
-from .rehearsal import Rehearsed, rehearse, repeatable
-from .screen import screen
-from .session import Session
+from .memory.shared_calls import Buffers
+from .processes import leftovers
+from .processes.session import Session
+from .processes.warm_pool import WarmPool
+from .resources import capacity, cores
+from .resources.compiler_places import CompilerPlaces
+from .resources.device_lock import BATCH, DeviceLock
+from .resources.quiet import is_quiet
+from .screening.screen import screen
 from .settings import JudgeSettings
-from .shared_calls import Buffers
-from .timing_stage import TimingStage
+from .timing import eager, interval, roofline
+from .timing.bench import Bench
+from .timing.eager import EagerSide
+from .timing.lane import Lane
+from .timing.rehearsal import Rehearsed, rehearse, repeatable
+from .timing.stage import TimingStage
 from .trial import Examination, Trial, Where, verdict
-from .warm_pool import WarmPool
 
 DEVICE_SUSPECT = {
     ErrorType.RUNTIME_ERROR, ErrorType.ILLEGAL_MEMORY_ACCESS, ErrorType.OUT_OF_MEMORY, ErrorType.TIMEOUT,

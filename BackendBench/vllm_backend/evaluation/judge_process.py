@@ -13,9 +13,9 @@ import sys
 from typing import Any
 
 from ..state.task import EvaluationTask
-from . import wire
 from .failure import InfrastructureFault
 from .judge import Judge
+from .processes import wire
 from .settings import JudgeSettings
 
 PR_SET_PDEATHSIG = 1

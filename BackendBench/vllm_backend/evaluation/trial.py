@@ -13,12 +13,13 @@ import torch
 from ..state.error_type import ErrorType
 from ..state.task import EvaluationTask
 from ..state.verdict import Verdict, WorkloadTiming
-from . import conditions, interval, roofline
-from .bench import Bench
+from . import conditions
+from .correctness.reference_pool import Prepared
 from .failure import CandidateFailed, Failure
-from .reference_pool import Prepared
-from .session import Session
-from .shared_calls import Buffers
+from .memory.shared_calls import Buffers
+from .processes.session import Session
+from .timing import interval, roofline
+from .timing.bench import Bench
 
 T = TypeVar("T")
 

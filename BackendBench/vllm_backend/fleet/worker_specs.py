@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..config import EngineConfig
-from ..evaluation import cores
+from ..evaluation.resources import cores
 from ..evaluation.settings import JudgeSettings, WorkerSettings
 from ..generation.settings import EngineSettings, GenerationSettings
 from ..state.task import Target

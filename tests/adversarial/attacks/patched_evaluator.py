@@ -6,7 +6,8 @@
 
 import torch
 
-from BackendBench.vllm_backend.evaluation import outputs, screen
+from BackendBench.vllm_backend.evaluation.correctness import outputs
+from BackendBench.vllm_backend.evaluation.screening import screen
 from BackendBench.vllm_backend.operations import tolerances
 
 outputs.check_case = outputs.compare = outputs.contract = outputs.roughly_equal = lambda *args: None

@@ -9,7 +9,7 @@ import sys
 import numba
 import torch
 
-harness = sys.modules["BackendBench.vllm_backend.evaluation.candidate"]
+harness = sys.modules["BackendBench.vllm_backend.evaluation.candidate.harness"]
 prepare = harness.Harness._prepare
 READY = {}
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from BackendBench.vllm_backend.evaluation.compute_watch import ComputeWatch
+from BackendBench.vllm_backend.evaluation.candidate.compute_watch import ComputeWatch
+from BackendBench.vllm_backend.evaluation.candidate.loading import describe, load_module
 from BackendBench.vllm_backend.evaluation.failure import from_exception
-from BackendBench.vllm_backend.evaluation.loading import describe, load_module
-from BackendBench.vllm_backend.evaluation.screen import screen
+from BackendBench.vllm_backend.evaluation.screening.screen import screen
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.grammar import Written
 from BackendBench.vllm_backend.generation.grammar.choices import Choices

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from BackendBench.vllm_backend.evaluation.screen import screen
+from BackendBench.vllm_backend.evaluation.screening.screen import screen
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.generation.grammar.choices import Choices
 from BackendBench.vllm_backend.operations import wellknown

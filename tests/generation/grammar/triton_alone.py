@@ -22,8 +22,11 @@ import triton.language as tl
 from triton.language.extra import libdevice
 from triton.runtime import driver
 
-from BackendBench.vllm_backend.evaluation.loading import load_module
-from BackendBench.vllm_backend.evaluation.triton_support import launches_suppressed, tuning_suspended
+from BackendBench.vllm_backend.evaluation.candidate.loading import load_module
+from BackendBench.vllm_backend.evaluation.candidate.triton_support import (
+    launches_suppressed,
+    tuning_suspended,
+)
 from BackendBench.vllm_backend.generation import grammar
 from BackendBench.vllm_backend.operations import trees
 from BackendBench.vllm_backend.operations.operation import Case

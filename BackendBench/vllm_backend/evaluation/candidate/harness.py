@@ -1,0 +1,419 @@
+"""The harness inside the candidate's process: loads the module, calls it, answers.
+
+- Everything in this process is under the candidate's control once its module is loaded. The judge believes
+  no word of it: outputs are compared in the judge's memory, times are held against the judge's own clock.
+- One request, one reply with the request's id. A request never says what the right answer is.
+- All outputs of a request are kept until its last call has returned and only then copied out, so that a buffer
+  used twice shows itself.
+"""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import ctypes
+import os
+import random
+import socket
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..memory import arena, calls
+from ..processes import wire
+from .compute_watch import ComputeWatch
+from .loading import describe, load_module
+from .scattered import Scattered
+
+if TYPE_CHECKING:
+    from .triton_support import Suspended
+
+OUTPUT_BYTES = 1 << 20
+"""A kernel may print a little while it is debugged; what floods its output is broken."""
+
+CYCLES_A_MICROSECOND = 1980
+"""A Hopper's clock at its fastest; on a slower GPU a block is held up for longer than was asked for."""
+
+TOO_LATE = 2.0
+"""Where a block was not held up for long enough, queueing the next one may take so many times longer."""
+
+COMPILING_NICE = 10
+"""A tenth of a share of a core, beside somebody who needs one. Compiling takes most of all cores, and who makes a
+context or loads a kernel meanwhile holds a lock of the driver's for which everybody else waits."""
+
+POLL_SECONDS = 1e-4
+"""Between two looks whether a GPU is done, short against the milliseconds of its turns."""
+
+_clock = time.perf_counter_ns  # bound before any candidate code exists
+
+
+class Harness:
+    """State of one candidate's process."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._function: Callable[..., Any] | None = None
+        self._device = torch.device("cpu")
+        self._arenas: dict[str, arena.Attached] = {}
+        self._flush: torch.Tensor | None = None
+        self._sink: torch.Tensor | None = None
+        self._scattered: Scattered | None = None
+        self._queued_us = 0.0
+        """What queueing the last block took, or more."""
+        self._late = False
+        """Whether it took too long."""
+        self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
+        self._threads = _thread._count()
+        """Python threads before there was a candidate."""
+        self._environment = dict(os.environ)
+        self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
+            "setup": self._setup,
+            "load": self._load,
+            "load_reference": self._load_reference,
+            "attach": self._attach,
+            "dry_run": self._dry_run,
+            "run": self._run,
+            "block": self._block,
+            "deliver": self._deliver_block,
+        }
+
+    def serve(self) -> None:
+        """Answer requests until the judge hangs up."""
+        while True:
+            try:
+                request, descriptors = wire.receive(self._sock)
+            except wire.WireClosed:
+                return
+            reply: dict[str, Any]
+            try:
+                reply = self._handlers[request["do"]](request, descriptors)
+            except BaseException as error:  # SystemExit and KeyboardInterrupt are the candidate's too
+                reply = {"failure": describe(error)}
+            reply = _flooded() or reply
+            reply["id"] = request["id"]
+            wire.send(self._sock, reply)
+
+    def _setup(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Device and threads: for a GPU this makes the context."""
+        if request["target"] == "cpu":
+            _limit_threads(request["threads"])
+            return {}
+        self._forget_settings()
+        self._device = torch.device("cuda", request["device_index"])
+        torch.cuda.set_device(self._device)
+        torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
+        torch.zeros(1, device=self._device)
+        torch.cuda.synchronize()
+        return {}
+
+    def _forget_settings(self) -> None:
+        """What a module sets for CUDA when it is loaded would hold only where the context is made later."""
+        for name in {*os.environ, *self._environment}:
+            before = self._environment.get(name)
+            if name.startswith("CUDA_") and os.environ.get(name) != before:
+                os.environ.pop(name, None)
+                if before is not None:
+                    os.environ[name] = before
+
+    def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        module = load_module(request["code"], "candidate")
+        function = getattr(module, request["function"], None)
+        if not callable(function):
+            return {"failure": {"type": "MissingFunction", "message": f"no function {request['function']}"}}
+        self._function = function
+        return {}
+
+    def _load_reference(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Trusted: this process runs eager, as the other side of the timing."""
+        from ...operations import catalog
+
+        self._function = catalog.reference_of(request["operation"], request["overload"], request["source"])
+        return {}
+
+    def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        for name, description in request["arenas"].items():
+            count = 1 if description["kind"] == "cpu" else 0
+            if name in self._arenas:
+                self._arenas.pop(name).detach()
+            self._arenas[name] = arena.attach(description, descriptors[:count], self._device)
+            descriptors = descriptors[count:]
+        return {}
+
+    def _prepare(self, request: dict[str, Any]) -> list[calls.Call]:
+        memory = self._arenas["in"].tensor
+        return [
+            calls.unpack(item["call"], [calls.view(memory, calls.Place.from_json(p)) for p in item["in"]])
+            for item in request["calls"]
+        ]
+
+    def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
+
+        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``gpu``: figures of
+        a GPU of which there is no context yet, see absent_gpu.py; ``kept`` says then that a tensor without memory is
+        left over.
+        """
+        with ThreadPoolExecutor(1, initializer=_step_back) as aside:
+            return aside.submit(self._dry_run_aside, request).result()
+
+    def _dry_run_aside(self, request: dict[str, Any]) -> dict[str, Any]:
+        if request["gpu"] is None:
+            return self._compiled(request, self._device)
+        from . import absent_gpu
+
+        with absent_gpu.absent(request["gpu"]):
+            reply = self._compiled(request, absent_gpu.DEVICE)
+        return {**reply, "kept": absent_gpu.some_kept()}
+
+    def _compiled(self, request: dict[str, Any], device: torch.device) -> dict[str, Any]:
+        from .triton_support import launches_suppressed, tuning_suspended
+
+        try:
+            with launches_suppressed(request["threads"]) as compiling:
+                for index, (item, turn) in enumerate(zip(request["calls"], request["turns"], strict=True)):
+                    compiling.turn = index
+                    places = [calls.Place.from_json(p) for p in item["in"]]
+                    with tuning_suspended(turn or 0, turn is None):
+                        self._call(calls.unpack(item["call"], [calls.blank(p, device) for p in places]))
+        except BaseException as error:
+            return {"failure": describe(error), "failed_at": compiling.turn}
+        return {}
+
+    def _untuned(self, turn: int) -> contextlib.AbstractContextManager[Suspended | None]:
+        """While answers are checked nothing is tuned."""
+        if self._device.type != "cuda":
+            return contextlib.nullcontext()
+        from .triton_support import tuning_suspended
+
+        return tuning_suspended(turn)
+
+    def _call(self, call: calls.Call) -> Any:
+        assert self._function is not None
+        return self._function(*call.args, **call.kwargs)
+
+    def _run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """``settled``: after each call a GPU is waited for, so that an error of it has a case. Among others that use it
+        as well, each such wait takes as long as their turns."""
+        results: list[Any] = []
+        watch = ComputeWatch(request["forbidden"])
+        for index, (call, turn) in enumerate(zip(self._prepare(request), request["turns"], strict=True)):
+            try:
+                with watch, self._untuned(turn):
+                    results.append(self._call(call))
+                if request["settled"]:
+                    self._sleep_until_done()
+            except BaseException as error:
+                failure = {"failure": describe(error), "results": []}
+                return failure if self._an_earlier_ones(request) else {**failure, "failed_at": index}
+        self._sleep_until_done()
+        delivered = self._deliver(request, results)
+        return {
+            "results": delivered,
+            "computed": sorted(watch.calls),
+            "threads": _thread._count() - self._threads,
+        }
+
+    def _block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """Timed calls: the arguments are ready, the outputs are kept; the copies come after the last call, on a CPU
+        at a request of their own, since they may take longer than the calls."""
+        prepared = self._prepare(request)
+        timed = self._timed_cuda if self._device.type == "cuda" else self._timed_cpu
+        watch = ComputeWatch(request["forbidden"])
+
+        def watched(call: calls.Call) -> Any:
+            """The candidate's call alone: what the harness does around it is not its doing."""
+            with watch:
+                return self._call(call)
+
+        turn = request["untuned"]
+        with contextlib.nullcontext() if turn is None else self._untuned(turn) as tuning:
+            results, times = timed(prepared, watched if request["watch"] else self._call, request)
+        reply: dict[str, Any] = {
+            "times_us": times, "queued_us": self._queued_us, "late": self._late,
+            "threads": _thread._count() - self._threads, "computed": sorted(watch.calls),
+            "tunes": tuning is not None and tuning.used,
+        }  # fmt: skip
+        self._block_done = (request, results)
+        return reply if request["deliver_later"] else {**reply, **self._deliver_block(request, _)}
+
+    def _deliver_block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        block, results = self._block_done
+        self._block_done = ({"calls": []}, [])
+        delivered = self._deliver(block, results)
+        results.clear()  # what a result does when it goes is done, and waited for, before the reply
+        self._synchronize()
+        return {"results": delivered}
+
+    def _timed_cpu(
+        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], _: dict[str, Any]
+    ) -> tuple[list[Any], list[float]]:
+        results, times = [], []
+        for call in prepared:
+            start = _clock()
+            result = run(call)
+            times.append((_clock() - start) / 1e3)
+            results.append(result)
+        return results, times
+
+    def _timed_cuda(
+        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], request: dict[str, Any]
+    ) -> tuple[list[Any], list[float]]:
+        if self._scattered is None:
+            self._scattered = Scattered(self._device, random.Random())
+        self._scattered.make_room(
+            calls.Place.from_json(place).size for item in request["calls"] for place in item["out"]
+        )
+        flush_bytes = request["flush_bytes"]
+        if self._flush is None or self._flush.numel() * 4 != flush_bytes:
+            self._flush = torch.zeros(flush_bytes // 4, device=self._device)
+            self._sink = torch.zeros((), device=self._device)
+        events = [
+            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in prepared
+        ]
+        results = []
+        # The GPU waits until all launches are queued, so that no time of Python's lies between two events.
+        torch.cuda._sleep(round(CYCLES_A_MICROSECOND * request["hold_us"]))
+        began = _clock()
+        for call, (start, end) in zip(prepared, events, strict=True):
+            # A cold L2, by reading: what was written would have to be written back at the kernel's cost.
+            torch.sum(self._flush, 0, out=self._sink)
+            start.record()
+            results.append(run(call))
+            end.record()
+        self._queued_us = (_clock() - began) / 1e3
+        began_early, _ = events[0]
+        self._late = began_early.query()  # the GPU began before all was queued
+        if self._late:  # it is to be held up for longer
+            self._queued_us *= TOO_LATE
+        torch.cuda.synchronize()
+        return results, [start.elapsed_time(end) * 1e3 for start, end in events]
+
+    def _an_earlier_ones(self, request: dict[str, Any]) -> bool:
+        """Whether an error may be that of an earlier call, for which a GPU was not waited."""
+        if request["settled"]:
+            return False
+        try:
+            self._synchronize()
+        except BaseException:
+            return True
+        return False
+
+    def _sleep_until_done(self) -> None:
+        """Wait for a GPU that others use as well: by default who waits spins, on a core on which somebody could
+        compile."""
+        if self._device.type == "cuda":
+            done = torch.cuda.Event()
+            done.record()
+            while not done.query():
+                time.sleep(POLL_SECONDS)
+            torch.cuda.synchronize()  # other streams as well
+
+    def _synchronize(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _deliver(self, request: dict[str, Any], results: list[Any]) -> list[dict[str, Any]]:
+        """Copy what fits its place into the judge's memory; describe everything."""
+        replies: list[dict[str, Any]] = []
+        spans: list[tuple[int, int]] = []
+        for item, result in zip(request["calls"], results, strict=True):
+            outputs = calls.leaves(result)
+            if outputs is None or len(outputs) != len(item["out"]):
+                replies.append({"structure": _kind(result), "outputs": []})
+                continue
+            spans += [_memory(tensor) for tensor in outputs]
+            for tensor, place in zip(outputs, item["out"], strict=True):
+                self._copy_out(tensor, calls.Place.from_json(place))
+            replies.append({"structure": "tensors", "outputs": [self._describe(t) for t in outputs]})
+        shared = iter(_shared(spans))
+        for described in (output for reply in replies for output in reply["outputs"]):
+            described["aliases_output"] = next(shared)
+        self._synchronize()
+        return replies
+
+    def _copy_out(self, tensor: torch.Tensor, place: calls.Place) -> None:
+        same_shape = tuple(tensor.shape) == place.shape
+        if not same_shape or calls.dtype_name(tensor.dtype) != place.dtype or tensor.device != self._device:
+            return
+        mine = calls.view(self._arenas["out"].tensor, place)
+        if self._device.type == "cpu" and tensor.is_contiguous() and type(tensor) is torch.Tensor:
+            # On one thread: torch's pool and Numba's would fight for the cores, and the copy must cost both sides
+            # of a timing the same.
+            ctypes.memmove(mine.data_ptr(), tensor.data_ptr(), tensor.numel() * tensor.element_size())
+        else:
+            mine.copy_(tensor)
+
+    def _describe(self, tensor: torch.Tensor) -> dict[str, Any]:
+        memory = self._arenas["in"].tensor
+        start, end = _memory(tensor)
+        inputs = memory.data_ptr()
+        alias = start < inputs + memory.numel() and end > inputs and end > start
+        return {
+            "shape": list(tensor.shape),
+            "dtype": calls.dtype_name(tensor.dtype),
+            "stride": list(tensor.stride()),
+            "device": tensor.device.type,
+            "plain": type(tensor) is torch.Tensor,
+            "aliases_input": alias,
+        }
+
+
+def _step_back() -> None:
+    """Have this thread, and what it starts, wait where others want a core. On Linux the call is about a thread."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, COMPILING_NICE)
+
+
+def _memory(tensor: torch.Tensor) -> tuple[int, int]:
+    """First address and the one after the last."""
+    start = tensor.data_ptr()
+    return start, start + calls.span(tensor.shape, tensor.stride()) * tensor.element_size()
+
+
+def _shared(spans: list[tuple[int, int]]) -> list[bool]:
+    """For every span of memory whether another one overlaps it."""
+    return [
+        any(s < e2 and s2 < e for other, (s2, e2) in enumerate(spans) if other != index and e2 > s2 and e > s)
+        for index, (s, e) in enumerate(spans)
+    ]
+
+
+def _flooded() -> dict[str, Any] | None:
+    """A failure where the candidate's output, a file in memory, has grown out of all proportion."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    written = os.fstat(1).st_size
+    if written <= OUTPUT_BYTES:
+        return None
+    return {
+        "failure": {"type": "OutputFlood", "message": f"printed {written} bytes; a kernel prints nothing"}
+    }
+
+
+def _kind(result: Any) -> str:
+    if isinstance(result, (tuple, list)):
+        return f"{type(result).__name__} of " + ", ".join(sorted({type(r).__name__ for r in result}))[:200]
+    return type(result).__name__[:200]
+
+
+def _limit_threads(threads: int) -> None:
+    torch.set_num_threads(threads)
+    try:
+        from numba import get_num_threads, set_num_threads
+
+        set_num_threads(min(threads, get_num_threads()))
+    except ImportError:
+        pass  # a machine without numba judges other DSLs
+
+
+def main(descriptor: int) -> None:
+    """Body of a candidate's process: never returns to the warm server's code."""
+    sock = socket.socket(fileno=descriptor)
+    # On an error the judge is gone, or the candidate broke its own channel: nobody is left to tell.
+    with contextlib.suppress(wire.WireError, OSError):
+        Harness(sock).serve()
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""Processes that hold candidates: made, spoken to, ended."""

@@ -1,0 +1,1 @@
+"""Who may use what: cores, the device, places in flight."""

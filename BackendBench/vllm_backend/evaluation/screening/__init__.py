@@ -1,0 +1,1 @@
+"""Reads a candidate's source before anything of it runs."""

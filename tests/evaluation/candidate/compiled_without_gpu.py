@@ -1,0 +1,92 @@
+"""Compiles first cases of candidates as their process does before it has a context; prints what came of it as JSON.
+
+    python -m tests.evaluation.candidate.compiled_without_gpu OPERATION ...
+
+For every operation a kernel of the grammar, and some modules of its own. In a process of its own: nothing may ask for a
+GPU's driver here, and launchers are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from typing import Any
+
+import torch
+from triton.runtime.driver import driver
+
+from BackendBench.vllm_backend.evaluation.candidate import triton_support
+from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
+from BackendBench.vllm_backend.evaluation.correctness import case_plan
+from BackendBench.vllm_backend.operations import catalog
+from tests.generation.grammar.checking import write
+from tests.pretended_driver import PretendedDriver
+
+GPU = {
+    "capability": 90, "max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32,
+}  # fmt: skip
+CPU = torch.device("cpu")
+KERNEL = """
+import torch
+import triton
+import triton.language as tl
+
+@triton.jit
+def _copy(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + offsets, tl.{load}(x_ptr + offsets, mask=offsets < n), mask=offsets < n)
+
+_kept = {{}}
+
+def relu_kernel_impl(x):
+    y = torch.empty_like(x)
+    {line}
+    _copy[(1,)](x, y, x.numel(), BLOCK=128)
+    return y
+"""
+MODULES = {
+    "plain": KERNEL.format(load="load", line="pass"),
+    "keeps a workspace": KERNEL.format(load="load", line="_kept.setdefault(x.shape, torch.empty_like(x))"),
+    "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
+    "fills the memory": KERNEL.format(load="load", line="y = [torch.empty(1 << 28) for _ in iter(int, 1)]"),
+    "does not compile": KERNEL.format(load="lood", line="pass"),
+    "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),
+}
+
+
+def first_cases(operation: str) -> list[dict[str, Any]]:
+    """As the judge asks for them."""
+    return case_plan.prepare(catalog.resolve(operation), CPU, 1).chunks[0].layout.request()
+
+
+def compiled(
+    operation: str, code: str, requests: list[dict[str, Any]], gpu: dict[str, int] | None
+) -> dict[str, Any]:
+    """The reply of a candidate's process, with the kernels that were compiled."""
+    made: list[Any] = []
+    triton_support._make_launcher = made.append
+    harness = Harness(socket.socketpair()[0])
+    harness._load({"code": code, "function": f"{operation}_kernel_impl"}, [])
+    request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
+    reply = harness._dry_run(request, [])
+    return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
+
+
+def main() -> None:
+    """See the module's docstring."""
+    found: dict[str, Any] = {"before": driver._active is None}
+    found["modules"] = {
+        name: compiled("relu", code, first_cases("relu"), GPU) for name, code in MODULES.items()
+    }
+    found["after"] = driver._active is None
+    codes = {operation: write(operation, "triton", 1)[0].code for operation in sys.argv[1:]}
+    asked = {operation: first_cases(operation) for operation in codes}
+    found["absent"] = {name: compiled(name, codes[name], asked[name], GPU) for name in codes}
+    driver.set_active(PretendedDriver())
+    found["present"] = {name: compiled(name, codes[name], asked[name], None) for name in codes}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

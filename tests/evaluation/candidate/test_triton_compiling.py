@@ -1,0 +1,153 @@
+"""Compiling Triton kernels on several threads without a GPU. In a process of its own: it pretends a driver."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from BackendBench.vllm_backend.evaluation.candidate.harness import COMPILING_NICE, Harness
+from BackendBench.vllm_backend.evaluation.correctness import case_plan
+from BackendBench.vllm_backend.evaluation.correctness.stage import (
+    LONG_SECONDS,
+    CorrectnessStage,
+    Floor,
+    Progress,
+)
+from BackendBench.vllm_backend.evaluation.correctness.steps import Step, calls_to_compile
+from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
+from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
+from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.timing import bench
+from BackendBench.vllm_backend.evaluation.trial import Trial
+from BackendBench.vllm_backend.operations import catalog
+
+pytest.importorskip("triton")
+
+SCRIPT = """
+import json, sys
+import torch, triton
+from triton.runtime.driver import driver
+from BackendBench.vllm_backend.evaluation.candidate import triton_support
+from tests.evaluation.candidate.triton_kernels import broken, scale, tuned
+from tests.pretended_driver import PretendedDriver
+
+driver.set_active(PretendedDriver())
+made = []
+triton_support._make_launcher = made.append
+x, threads = torch.ones(4096), int(sys.argv[1])
+found = {}
+with triton_support.launches_suppressed(threads) as compiling:
+    for n in (4096, 4095, 1, 4096):
+        scale[(4,)](x, x, n, BLOCK=1024)
+found["variants"] = len(made)
+made.clear()
+with triton_support.launches_suppressed(threads) as compiling, triton_support.tuning_suspended(0, every=True):
+    tuned[(4,)](x, x, 4096)
+found["configurations"] = len(made)
+try:
+    with triton_support.launches_suppressed(threads) as compiling:
+        for compiling.turn, n in enumerate((4096, 4095, 1)):
+            (broken if n == 4095 else scale)[(4,)](x, x, n, BLOCK=512)
+except Exception as error:
+    found["error"] = type(error).__name__
+found["turn"] = compiling.turn
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_every_variant_is_compiled_once_and_the_failing_call_is_known(threads):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, threads], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = '{"variants": 3, "configurations": 2, "error": "CompilationError", "turn": 1}'
+    assert done.stdout.strip().splitlines()[-1] == expected
+
+
+class Near:
+    """A session whose process is this one."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.stage, self.case_names = "", ()
+        self.harness = Harness(socket.socketpair()[0])
+        self.harness._function = function
+        self.asked: list[str] = []
+        self.requests: list[int] = []
+        """Calls of each."""
+
+    async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
+        """What a process would answer."""
+        self.asked += self.case_names
+        self.requests.append(len(payload["calls"]))
+        reply = self.harness._handlers[do](payload, [])
+        assert "failure" not in reply, reply
+        return reply
+
+
+class Dry:
+    """relu's cases and a workload, to be compiled in two steps: the first chunk, and all the rest."""
+
+    def __init__(self, spent: float = 0.0, passed: int = 0) -> None:
+        """``spent``: seconds of compiling so far; ``passed``: cases."""
+        self.seen: list[tuple[int, ...]] = []
+        device, self.settings = torch.device("cpu"), JudgeSettings()
+        operation = catalog.resolve("relu")
+        self.chunks = case_plan.prepare(operation, device, 1).chunks
+        self.workload = next(iter(operation.make_workloads(device)))
+        made = bench.prepare(operation, self.workload, device, 1, 1000.0)
+        assert made is not None
+        self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
+        self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
+        self.stage = CorrectnessStage(self.settings, device, self.floor, random.Random(0))
+        self.left = Progress(0.0, self.settings.compile_seconds - spent, passed=passed)
+        self.left.calls = list(
+            calls_to_compile([Step(self.chunks[:1]), Step(self.chunks[1:], [made])], self.left.turn)
+        )
+
+    def compile(self, step: int) -> None:
+        one: Any = SimpleNamespace(session=self.near, trial=Trial(), prefix="")
+        asyncio.run(self.stage._compile(one, step, self.left))
+
+
+def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload():
+    dry = Dry()
+    dry.compile(0)
+    first = [case.name for case in dry.chunks[0].cases]
+    assert dry.near.asked == first
+    dry.compile(1)
+    rest = [case.name for chunk in dry.chunks[1:] for case in chunk.cases]
+    assert dry.left.compiled
+    assert dry.near.asked == [*first, dry.workload.name, *rest]
+    assert len(dry.seen) == len(dry.near.asked)
+    assert dry.floor.compilers.free == dry.floor.compilers.count
+
+
+def test_whoever_compiles_steps_back_and_only_while_he_does():
+    dry = Dry()
+    places: list[int] = []
+    dry.near.harness._function = lambda x: places.append(os.getpriority(os.PRIO_PROCESS, 0))
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    dry.compile(0)
+    assert set(places) == {max(before, COMPILING_NICE)}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+@pytest.mark.parametrize("passed", [0, 1])
+def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was_right_so_far(passed: int):
+    dry = Dry(spent=LONG_SECONDS + 1, passed=passed)
+    needed, everything = len(dry.chunks[0].cases), len(dry.left.calls)
+    dry.compile(0)
+    assert dry.near.requests == [everything if passed else needed]
+    dry.compile(1)
+    assert len(dry.near.asked) == everything

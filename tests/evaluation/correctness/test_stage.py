@@ -1,0 +1,282 @@
+"""What a candidate is asked on its way through the correctness cases, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import torch
+
+from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
+from BackendBench.vllm_backend.evaluation.correctness import case_plan
+from BackendBench.vllm_backend.evaluation.correctness import stage as correctness_stage
+from BackendBench.vllm_backend.evaluation.correctness.reference_pool import Prepared
+from BackendBench.vllm_backend.evaluation.correctness.stage import CorrectnessStage, Floor
+from BackendBench.vllm_backend.evaluation.doubt import Hints, most_tries
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed
+from BackendBench.vllm_backend.evaluation.memory.arena import Attached
+from BackendBench.vllm_backend.evaluation.memory.shared_calls import Buffers
+from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
+from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
+from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
+from BackendBench.vllm_backend.operations import catalog
+from BackendBench.vllm_backend.state.error_type import ErrorType
+from BackendBench.vllm_backend.state.task import EvaluationTask
+
+CPU = torch.device("cpu")
+
+
+class Here:
+    """A session whose harness runs in this process, on the judge's own memory."""
+
+    stage = ""
+    case_names: Any = ()
+
+    def __init__(self) -> None:
+        self._harness = Harness(socket.socketpair()[0])
+        self.asked: list[tuple[float, int, bool]] = []
+        """Of every run its limit, its calls, and whether it is settled."""
+
+    async def attach(self, buffers: Buffers, limit: float) -> None:
+        for name, side in (("in", buffers.inputs), ("out", buffers.outputs)):
+            self._harness._arenas[name] = Attached(side.tensor, lambda: None)
+
+    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
+        if do == "run":
+            self.asked.append((limit, len(payload["calls"]), payload["settled"]))
+        reply: dict[str, Any] = self._harness._handlers[do](payload, [])
+        assert "failure" not in reply, reply
+        return {**reply, "threads": 0}  # those of this process are the judge's
+
+    killed = is_gone = False
+
+    def kill(self) -> None:
+        """Nothing to end."""
+        self.killed = True
+
+    async def gone(self) -> bool:
+        """At once."""
+        self.is_gone = self.killed
+        return True
+
+
+def examined(
+    code: str,
+    again: bool = False,
+    lock: DeviceLock | None = None,
+    session: Here | None = None,
+    trial: Trial | None = None,
+    around: Callable[[Awaitable[None], DeviceLock], Awaitable[None]] | None = None,
+) -> Here:
+    """A candidate of relu on its way, as on a GPU but for the device. Raises CandidateFailed."""
+    operation = catalog.resolve("relu")
+    plan = case_plan.prepare(operation, CPU, 1)
+    task = EvaluationTask(
+        id="a", run="r", operation="relu", code=code, hash="h", dsl="cuda", target="cuda", model="m",
+        timestamp=time.time(),
+    )  # fmt: skip
+    settings = JudgeSettings(target="cuda", allow_library_calls=True)
+    floor = Floor(lock or DeviceLock(), CompilerPlaces(2), "cuda")
+    stage = CorrectnessStage(settings, CPU, floor, random.Random(0))
+    session, trial = session or Here(), trial or Trial()
+    trial.again = again
+    buffers = Buffers(*plan.room, CPU)
+    prepared = Prepared(operation, plan, [], [])
+    one = Examination(session, buffers, task, prepared, trial, "")  # type: ignore[arg-type]
+
+    async def run() -> None:
+        progress = await stage.begin(one)
+        assert progress is not None
+        await stage.run(one, progress)
+
+    asyncio.run(around(run(), floor.lock) if around else run())
+    assert trial.passed == plan.total
+    return session
+
+
+RIGHT = "import torch\ndef relu_kernel_impl(x):\n    return torch.clamp(x, min=0)\n"
+
+
+class Watched(DeviceLock):
+    """Says how it was used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used: list[str] = []
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[None]:
+        async with super().shared():
+            self.used.append("shared")
+            yield
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        async with super().exclusive():
+            self.used.append("exclusive")
+            yield
+
+
+def test_who_failed_for_what_may_have_been_anothers_doing_has_the_device_alone_for_the_first_cases():
+    once, again = Watched(), Watched()
+    examined(RIGHT, lock=once)
+    examined(RIGHT, again=True, lock=again)
+    assert set(once.used) == {"shared"}
+    assert again.used == ["exclusive", *once.used[1:]]
+
+
+class Slow(Here):
+    """Answers the first cases only when so many seconds have passed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.answer = asyncio.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
+        if do == "run":
+            self.loop = asyncio.get_running_loop()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.answer.wait(), self.seconds)
+            self.seconds = 0.0
+        return await super().request(do, limit, **payload)
+
+
+@pytest.mark.parametrize(("seconds", "busy"), [(0.15, True), (0.15, False), (0.3, False), (0.6, False)])
+def test_who_answers_the_first_cases_late_is_waited_for(
+    seconds: float, busy: bool, monkeypatch: pytest.MonkeyPatch
+):
+    hurry(monkeypatch)
+    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: not busy)
+    session = Slow(seconds)
+    examined(RIGHT, session=session)
+    assert not session.killed
+
+
+def test_an_answer_that_comes_while_the_device_is_looked_at_counts(monkeypatch: pytest.MonkeyPatch):
+    session = Slow(3600.0)
+    hurry(monkeypatch)
+    looks: list[None] = []
+
+    def busy(device: torch.device) -> bool:
+        looks.append(None)
+        if len(looks) == correctness_stage.BUSY_LOOKS:
+            assert session.loop is not None
+            session.loop.call_soon_threadsafe(session.answer.set)
+            time.sleep(0.1)
+        return False
+
+    monkeypatch.setattr(correctness_stage, "is_quiet", busy)
+    examined(RIGHT, session=session)
+    assert (len(looks), session.killed) == (correctness_stage.BUSY_LOOKS, False)
+
+
+@pytest.mark.parametrize(
+    ("busy", "after", "believed"),
+    [
+        ([True], False, True),
+        ([True], True, False),
+        ([False], False, False),
+        ([True] * 5 + [False], False, False),
+    ],
+)
+def test_a_hang_is_believed_where_the_device_is_busy_until_the_candidate_is_gone(
+    busy: list[bool], after: bool, believed: bool, monkeypatch: pytest.MonkeyPatch
+):
+    session, trial = Slow(3600.0), Trial()
+    hurry(monkeypatch)
+    looks = itertools.cycle(busy)
+    monkeypatch.setattr(
+        correctness_stage, "is_quiet", lambda device: not (after if session.is_gone else next(looks))
+    )
+    with pytest.raises(CandidateFailed) as caught:
+        examined(RIGHT, session=session, trial=trial)
+    assert caught.value.failure.error_type is ErrorType.TIMEOUT
+    assert trial.hurried is not believed
+    assert most_tries(ErrorType.TIMEOUT, Hints(trial.hurried), "cuda") == (1 if believed else 2)
+
+
+def test_who_is_not_the_only_one_there_is_not_believed_to_hang(monkeypatch: pytest.MonkeyPatch):
+    session, trial = Slow(3600.0), Trial()
+    hurry(monkeypatch)
+    monkeypatch.setattr(correctness_stage, "is_quiet", lambda device: session.is_gone)
+
+    async def beside_another(run: Awaitable[None], lock: DeviceLock) -> None:
+        async with lock.shared():
+            await run
+
+    with pytest.raises(CandidateFailed):
+        examined(RIGHT, session=session, trial=trial, lock=DeviceLock(sole=0.1), around=beside_another)
+    assert trial.hurried
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short limits."""
+    monkeypatch.setattr(correctness_stage, "FIRST_CASES_SECONDS", 0.1)
+    monkeypatch.setattr(correctness_stage, "ALONE_SECONDS", 0.1)
+    monkeypatch.setattr(correctness_stage, "STUCK_SECONDS", 0.8)
+    monkeypatch.setattr(correctness_stage, "BUSY_LOOKS", 20)
+    monkeypatch.setattr(correctness_stage, "LOOK_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_an_error_that_may_be_an_earlier_calls_has_no_case(settled: bool):
+    """Here as the harness has it where a GPU is found broken when it is waited for."""
+    session = Here()
+    session._harness._function = lambda x: 1 / 0
+    operation = catalog.resolve("relu")
+    chunk = case_plan.prepare(operation, CPU, 1).chunks[0]
+    session._harness._arenas["in"] = Attached(torch.zeros(1 << 20, dtype=torch.uint8), lambda: None)
+    payload = {
+        "calls": chunk.layout.request(),
+        "forbidden": [],
+        "turns": [0] * len(chunk.cases),
+        "settled": settled,
+    }
+    own: dict[str, Any] = session._harness._run(payload, [])
+    assert own["failed_at"] == 0
+
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    session._harness._synchronize = broken  # type: ignore[method-assign]
+    earlier: dict[str, Any] = session._harness._run(payload, [])
+    assert ("failed_at" in earlier) is settled
+
+
+LATE = """
+import torch
+calls = 0
+def relu_kernel_impl(x):
+    global calls
+    calls += 1
+    y = torch.clamp(x, min=0)
+    return y + 1 if calls == {call} else y
+"""
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_many_calls_are_waited_for_once_but_the_first_ones_and_those_of_a_second_examination(again: bool):
+    asked = examined(RIGHT, again).asked
+    assert all(limit > 10 for limit, _, _ in asked)
+    assert [settled for _, _, settled in asked] == [True] + [again] * (len(asked) - 2) + [False]
+    assert asked[-1][1] > 100
+
+
+@pytest.mark.parametrize("call", [60, 121, 197])
+def test_one_wrong_answer_among_many_is_found(call: int):
+    """With a few secret ones of these calls compared, hardly one of them was."""
+    with pytest.raises(CandidateFailed) as caught:
+        examined(LATE.format(call=call))
+    assert caught.value.failure.error_type is ErrorType.WRONG_VALUES
+    assert "again and again" in caught.value.failure.message
