@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import psutil
 import pytest
@@ -212,6 +212,64 @@ def test_a_process_that_cannot_be_set_up_for_a_while_is_made_again(loop: asyncio
     pid, broken = loop.run_until_complete(ask())
     assert pid
     assert not broken
+
+
+class Slow(WarmPool):
+    """A pool whose processes take for ever to be set up."""
+
+    made: ClassVar[list[Session]] = []
+
+    async def _spawn(self) -> Session:
+        session = await super()._spawn()
+        self.made.append(session)
+
+        async def request(do: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            await asyncio.sleep(600)
+            return {}
+
+        session.request = request  # type: ignore[method-assign]
+        return session
+
+
+def test_who_gives_up_waiting_for_a_process_leaves_none_behind(loop: asyncio.AbstractEventLoop) -> None:
+    async def given_up() -> bool:
+        pool = Slow(settings(), 1, 0)
+        await pool.start()
+        try:
+            waiting = asyncio.ensure_future(pool.session())
+            await asyncio.wait([waiting], timeout=1.0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            return all([await session.gone() for session in pool.made])
+        finally:
+            await pool.close()
+
+    assert loop.run_until_complete(given_up())
+    assert Slow.made
+
+
+def test_candidates_that_never_have_a_context_keep_nobody_else_from_one(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    async def served() -> int:
+        pool = WarmPool(settings(), 1, 1)
+        await pool.start()
+        try:
+            stuck = [await pool.bare() for _ in range(warm_pool.AT_A_TIME)]
+            for session in stuck:
+                os.kill(session.pid, signal.SIGSTOP)
+            tasks = [asyncio.ensure_future(pool.set_up(session)) for session in stuck]
+            await asyncio.sleep(0.1)
+            pid = (await pool.session()).pid
+            assert not any(task.done() for task in tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            return pid
+        finally:
+            await pool.close()
+
+    assert loop.run_until_complete(served())
 
 
 class Peer:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
@@ -99,7 +100,7 @@ class Judge:
         self._gpu = absent_gpu.figures(self.device) if settings.target == "cuda" else None
 
     async def start(self) -> None:
-        """Start the warm server, the spares and eager's own process. Raises InfrastructureFault."""
+        """Start the warm server and the spares. Raises InfrastructureFault."""
         try:
             sandbox.warning(sandbox.probe(), self.settings.require_sandbox)
         except sandbox.SandboxTooWeak as refusal:
@@ -238,10 +239,12 @@ class Judge:
         self, task: EvaluationTask, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
         # Who does not load or compile needs no context. Whatever else goes wrong says nothing: then again with one.
-        if task.dsl == "triton" and self._gpu is not None and not trial.again:
+        # What is reported of a winner, and what is judged again, has a context that no candidate has touched.
+        bare = task.dsl == "triton" and not (trial.again or prefix or prepared.operation.adapter)
+        if bare and self._gpu is not None:
             async with self._process(task, prepared, trial, prefix, bare=True) as one:
                 progress = await self._correctness.begin(one, self._gpu)
-                if progress is not None and await self._has_context(one):
+                if progress is not None and await self._has_context(one, progress):
                     await self._finish(one, progress)
                     return
         async with self._process(task, prepared, trial, prefix) as one:
@@ -249,13 +252,15 @@ class Judge:
             assert progress is not None
             await self._finish(one, progress)
 
-    async def _has_context(self, one: Examination) -> bool:
+    async def _has_context(self, one: Examination, progress: Progress) -> bool:
         """Whether the candidate's process has one now: the GPU may be full, or the candidate in the way."""
+        asked = time.monotonic()
         try:
-            async with one.trial.stage(one.prefix + "context"):
+            async with one.trial.stage("context"):
                 await self._pool.set_up(one.session)
         except CandidateFailed:
             return False
+        progress.deadline += time.monotonic() - asked
         return True
 
     async def _finish(self, one: Examination, progress: Progress) -> None:
@@ -303,7 +308,7 @@ class Judge:
                 ):
                     rehearsed = await self._rehearse(lane, prepared)
                 async with (
-                    trial.waiting(prefix, self._lock.exclusive_by(session)),
+                    trial.waiting(prefix, self._lock.exclusive_by(session, timed=True)),
                     trial.waiting(prefix, self._alone(prepared)),
                     trial.stage(prefix + "timing"),
                 ):
@@ -326,7 +331,7 @@ class Judge:
         enough = self._clean and not prepared.huge and self._eager.holds(prepared.bench_room)
         if self.device.type == "cpu" or not enough:  # before an engine has to pause
             await self._lock.alone()
-        async with self._gate.exclusive(follows=self._lock.another_follows):
+        async with self._gate.exclusive(lambda: self._clean and self._lock.another_follows()):
             if not is_quiet(self.device):
                 await self._lock.alone()
             yield

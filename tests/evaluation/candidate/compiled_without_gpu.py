@@ -18,6 +18,7 @@ from triton.runtime.driver import driver
 
 from BackendBench.vllm_backend.evaluation.candidate import triton_support
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
+from BackendBench.vllm_backend.evaluation.candidate.loading import LoadFailure, describe
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.operations import catalog
 from tests.generation.grammar.checking import write
@@ -25,6 +26,7 @@ from tests.pretended_driver import PretendedDriver
 
 GPU = {
     "capability": 90, "max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32,
+    "sm_clock_rate": 1980000, "mem_clock_rate": 2619000, "mem_bus_width": 5120,
 }  # fmt: skip
 CPU = torch.device("cpu")
 KERNEL = """
@@ -47,6 +49,18 @@ def relu_kernel_impl(x):
 """
 MODULES = {
     "plain": KERNEL.format(load="load", line="pass"),
+    "keeps a figure": KERNEL.format(
+        load="load", line="_kept[0] = triton.runtime.driver.active.utils.get_device_properties(0)"
+    ),
+    "keeps the driver": KERNEL.format(load="load", line="_kept[0] = triton.runtime.driver.active"),
+    "keeps a storage": KERNEL.format(load="load", line="_kept[0] = x.untyped_storage()"),
+    "tells tensors by their addresses": KERNEL.format(
+        load="load", line="assert x.data_ptr() != y.data_ptr() == y.data_ptr()"
+    ),
+    "asks for the GPU in a call": KERNEL.format(load="load", line="torch.cuda.get_device_capability()"),
+    "asks for the GPU when loaded": KERNEL.format(load="load", line="pass")
+    + "\ntry:\n    torch.cuda.current_device()\nexcept RuntimeError:\n    pass\n",
+    "fails when loaded": KERNEL.format(load="load", line="pass") + "\nraise ValueError\n",
     "keeps a workspace": KERNEL.format(load="load", line="_kept.setdefault(x.shape, torch.empty_like(x))"),
     "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
     "fills the memory": KERNEL.format(load="load", line="y = [torch.empty(1 << 28) for _ in iter(int, 1)]"),
@@ -67,7 +81,13 @@ def compiled(
     made: list[Any] = []
     triton_support._make_launcher = made.append
     harness = Harness(socket.socketpair()[0])
-    harness._load({"code": code, "function": f"{operation}_kernel_impl"}, [])
+    asked = {"code": code, "function": f"{operation}_kernel_impl", "bare": gpu is not None}
+    try:
+        loaded = harness._load(asked, [])
+    except LoadFailure as error:
+        loaded = {"failure": describe(error)}
+    if loaded:
+        return {**loaded, "kernels": []}
     request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
     reply = harness._dry_run(request, [])
     return {**reply, "kernels": sorted(kernel.hash for kernel in made)}

@@ -35,9 +35,8 @@ def found() -> dict[str, Any]:
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_the_kernels_are_those_that_real_tensors_need(found: dict[str, Any], operation: str):
     absent = found["absent"][operation]
-    assert absent["kept"] is False
     assert absent["kernels"]
-    assert {**absent, "kept": None} == {**found["present"][operation], "kept": None}
+    assert absent == found["present"][operation]
 
 
 def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dict[str, Any]):
@@ -46,9 +45,26 @@ def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dic
     assert "lood" in failure["message"]
 
 
-def test_a_workspace_that_a_module_keeps_is_noticed(found: dict[str, Any]):
-    assert found["modules"]["plain"]["kept"] is False
-    assert found["modules"]["keeps a workspace"]["kept"] is True
+@pytest.mark.parametrize("module", ["plain", "tells tensors by their addresses"])
+def test_who_keeps_nothing_of_what_is_pretended_goes_on(found: dict[str, Any], module: str):
+    assert set(found["modules"][module]) == {"kernels"}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "keeps a workspace", "keeps a figure", "keeps the driver", "keeps a storage", "asks for the GPU in a call",
+        "asks for the GPU when loaded",
+    ],
+)  # fmt: skip
+def test_who_keeps_something_or_asks_for_a_gpu_begins_anew(found: dict[str, Any], module: str):
+    assert found["modules"][module]["anew"] is True
+    assert "failure" not in found["modules"][module]
+
+
+def test_a_module_that_does_not_load_is_told_by_what_it_raised(found: dict[str, Any]):
+    failure = from_exception(found["modules"]["fails when loaded"]["failure"])
+    assert failure.error_type is ErrorType.IMPORT_ERROR
 
 
 def test_who_fills_the_memory_ends_and_may_try_a_real_one(found: dict[str, Any]):

@@ -120,8 +120,8 @@ class Watched(DeviceLock):
             yield
 
     @asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        async with super().exclusive():
+    async def exclusive(self, timed: bool = False) -> AsyncIterator[None]:
+        async with super().exclusive(timed):
             self.used.append("exclusive")
             yield
 

@@ -33,13 +33,14 @@ class Scene:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def arrive(self, name: str) -> None:
-        """A name that begins with ``x`` wants the device alone."""
+        """A name that begins with ``x`` wants the device alone, to be timed; with ``y``, for something else."""
         self._leave[name] = asyncio.Event()
         self.tasks[name] = asyncio.ensure_future(self._use(name))
         await settle()
 
     async def _use(self, name: str) -> None:
-        async with self.lock.exclusive() if name.startswith("x") else self.lock.shared():
+        alone = name[0] in "xy"
+        async with self.lock.exclusive(timed=name[0] == "x") if alone else self.lock.shared():
             self.inside.append(name)
             try:
                 await self._leave[name].wait()
@@ -147,6 +148,20 @@ def test_timings_go_in_batches_and_then_everybody_who_waits():
         assert s.inside == ["c"]
 
     play(scene, batch=2)
+
+
+def test_another_timing_follows_only_where_nobody_wants_the_device_for_something_else():
+    async def scene(s: Scene) -> None:
+        for name in ("x1", "x2", "y1"):
+            await s.arrive(name)
+        assert s.inside == ["x1"]
+        assert not s.lock.another_follows()
+        await s.cancel("y1")
+        assert s.lock.another_follows()
+        await s.cancel("x2")
+        assert not s.lock.another_follows()
+
+    play(scene, batch=4)
 
 
 def test_newcomers_share_until_a_batch_is_ready():

@@ -338,7 +338,8 @@ def test_killing_the_tree_twice_is_no_error() -> None:
     [
         ("ptrace", (16, 1, 0, 0)), ("unshare", (0x10000000,)), ("setns", (0, 0)), ("chroot", (b"/",)),
         ("mount", (b"a", b"/", b"tmpfs", 0, 0)), ("sched_setaffinity", (0, 8, b"\xff" * 8)),
-        ("setpriority", (0, 0, 4)), ("setpriority", (0, 0, -1)), ("socket", (2, 1, 0)),
+        ("setpriority", (0, 0, 4)), ("setpriority", (0, 0, -1)),
+        ("setpriority", (0, 1, 10)), ("setpriority", (2, 0, 10)), ("socket", (2, 1, 0)),
         ("process_vm_readv", (1, 0, 0, 0, 0, 0)),
     ],
 )  # fmt: skip

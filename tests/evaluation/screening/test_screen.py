@@ -74,6 +74,16 @@ REFUSED = [
     ("import os\n" + BODY.format("os._exit(0)"), "forbidden_code"),
     ("from os import system\n" + BODY.format("system('id')"), "forbidden_code"),
     ("import gc\n" + BODY.format("return x"), "forbidden_code"),
+    ("import contextlib\n" + BODY.format("contextlib.os.system('id')"), "forbidden_code"),
+    (
+        "import triton\ntriton.knobs.os.putenv('CUDA_DEVICE_MAX_CONNECTIONS', '8')\n"
+        + BODY.format("return x"),
+        "forbidden_code",
+    ),
+    ("import triton\ntriton.knobs.setenv('A', '8')\n" + BODY.format("return x"), "forbidden_code"),
+    ("from triton.runtime.build import os as it\n" + BODY.format("return x"), "forbidden_code"),
+    ("import triton\n" + BODY.format("return getattr(triton.runtime.cache, 'os')"), "forbidden_code"),
+    (BODY.format("return getattr(x, 'sys')"), "forbidden_code"),
     ("import ctypes\n" + BODY.format("return x"), "forbidden_code"),
     ("import redis\n" + BODY.format("return x"), "forbidden_code"),
     ("from . import judge\n" + BODY.format("return x"), "forbidden_code"),

@@ -4,7 +4,8 @@
   none, and others need theirs only when they are to run.
 - Tensors are torch's FakeTensor: shape, strides and dtype. Triton asks them for their address, to see whether it is a
   multiple of sixteen; they have one that is as aligned as a real one.
-- What a candidate keeps of such tensors, a workspace for later calls perhaps, must not meet real ones: ``some_kept``.
+- What a candidate keeps of such tensors or of that driver, a workspace or a figure, must not meet real ones:
+  ``some_kept``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,8 +20,8 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-ADDRESS = 1 << 32
-"""Of every allocation, so that only a view begins elsewhere. A real one is a multiple of 512."""
+ALIGNMENT = 512
+"""Of every allocation's address, as of a real one."""
 DEVICE = torch.device("cuda", 0)
 MOST_BYTES = 1 << 40
 """Of all tensors of a dry run, freed ones and views as well: the first cases have some megabytes each."""
@@ -29,22 +29,43 @@ MOST_BYTES = 1 << 40
 
 def figures(device: torch.device) -> dict[str, int]:
     """What compiling needs to know of a GPU, for ``absent``; asked by a process that has a context."""
-    properties: Any = torch.cuda.get_device_properties(device)  # torch declares not all that it has
-    return {
-        "capability": 10 * properties.major + properties.minor,
-        "max_shared_mem": properties.shared_memory_per_block_optin,
-        "max_num_regs": properties.regs_per_multiprocessor,
-        "multiprocessor_count": properties.multi_processor_count,
-        "warpSize": properties.warp_size,
+    from cuda.bindings import driver
+
+    major, minor = torch.cuda.get_device_capability(device)
+    known = driver.CUdevice_attribute
+    asked = {
+        "max_shared_mem": known.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        "max_num_regs": known.CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK,
+        "multiprocessor_count": known.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
+        "warpSize": known.CU_DEVICE_ATTRIBUTE_WARP_SIZE,
+        "sm_clock_rate": known.CU_DEVICE_ATTRIBUTE_CLOCK_RATE,
+        "mem_clock_rate": known.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE,
+        "mem_bus_width": known.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH,
     }
+    number = device.index or 0
+    found = {name: int(driver.cuDeviceGetAttribute(which, number)[1]) for name, which in asked.items()}
+    return {**found, "capability": 10 * major + minor}
+
+
+class _Properties(dict[str, int]):
+    """Of a GPU, as Triton has them. A class of its own, to be found again: see ``some_kept``."""
+
+
+class _Utils:
+    def __init__(self, properties: Mapping[str, int]) -> None:
+        self._properties = properties
+
+    def get_device_properties(self, device: int) -> _Properties:
+        """As Triton's."""
+        return _Properties(self._properties)
 
 
 class Driver:
     """What Triton asks its driver before a launch. What else a candidate may ask needs the real one."""
 
     def __init__(self, gpu: Mapping[str, int]) -> None:
-        self._gpu = dict(gpu)
-        self.utils = SimpleNamespace(get_device_properties=lambda device: self._gpu)
+        self._gpu = gpu
+        self.utils = _Utils({name: value for name, value in gpu.items() if name != "capability"})
 
     @property
     def launcher_cls(self) -> Any:
@@ -78,13 +99,14 @@ def absent(gpu: Mapping[str, int]) -> Iterator[None]:
     nobody touches. Kernels must not be launched."""
     from triton.runtime.driver import driver
 
-    before = getattr(driver, "_active", None)
+    active = "_active" if "_active" in vars(driver) else "active"  # the latter before Triton 3.5
+    before = vars(driver)[active]  # not by asking for it: whoever is the first to do so asks for a GPU
     driver.set_active(Driver(gpu))
     try:
         with _without_memory():
             yield
     finally:
-        driver._active = before  # None where nobody has asked for the real one yet, which would ask for a GPU
+        setattr(driver, active, before)
 
 
 @contextlib.contextmanager
@@ -144,11 +166,12 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 def _address(tensor: FakeTensor) -> int:
-    return ADDRESS + int(tensor.storage_offset()) * tensor.element_size()
+    start = tensor.untyped_storage()._cdata * ALIGNMENT  # every storage has another
+    return start + int(tensor.storage_offset()) * tensor.element_size()
 
 
 def some_kept() -> bool:
-    """Whether a tensor without memory is alive."""
+    """Whether a tensor without memory, its storage, or something of the driver is alive."""
     if not _some_alive():
         return False
     gc.collect()
@@ -156,4 +179,8 @@ def some_kept() -> bool:
 
 
 def _some_alive() -> bool:
-    return any(type(thing) is FakeTensor for thing in gc.get_objects())
+    return any(
+        type(thing) in (FakeTensor, Driver, _Utils, _Properties)
+        or (type(thing) is torch.UntypedStorage and thing.device.type == "meta")
+        for thing in gc.get_objects()
+    )

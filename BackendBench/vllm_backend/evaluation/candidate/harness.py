@@ -17,7 +17,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,9 @@ class Harness:
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
-        self._environment = dict(os.environ)
+        self._environment = {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
+        self._asked = False
+        """Whether the candidate asked for a GPU of which there was no context."""
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
             "setup": self._setup,
             "load": self._load,
@@ -112,14 +114,38 @@ class Harness:
 
     def _forget_settings(self) -> None:
         """What a module sets for CUDA when it is loaded would hold only where the context is made later."""
-        for name in {*os.environ, *self._environment}:
-            before = self._environment.get(name)
-            if name.startswith("CUDA_") and os.environ.get(name) != before:
-                os.environ.pop(name, None)
-                if before is not None:
-                    os.environ[name] = before
+        for name in [name for name in os.environ if name.startswith("CUDA_")]:
+            del os.environ[name]
+        os.environ.update(self._environment)  # also where C's environment was changed behind Python's back
+
+    @contextlib.contextmanager
+    def _without_context(self) -> Iterator[None]:
+        """Within this context torch wakes no GPU. That somebody wanted it to is noted: what he made of the refusal, he
+        would not have made with a context."""
+
+        def refuse() -> None:
+            self._asked = True
+            raise RuntimeError("there is no context on the GPU yet")
+
+        initialise, torch.cuda._lazy_init = torch.cuda._lazy_init, refuse
+        try:
+            yield
+        finally:
+            torch.cuda._lazy_init = initialise
 
     def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
+        """``bare``: there is no context yet. ``anew`` says then that the process is not to be used any more."""
+        if not request["bare"]:
+            return self._loaded(request)
+        try:
+            with self._without_context():
+                reply = self._loaded(request)
+        except BaseException:
+            if not self._asked:
+                raise
+        return {"anew": True} if self._asked else reply
+
+    def _loaded(self, request: dict[str, Any]) -> dict[str, Any]:
         module = load_module(request["code"], "candidate")
         function = getattr(module, request["function"], None)
         if not callable(function):
@@ -154,8 +180,8 @@ class Harness:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``gpu``: figures of
-        a GPU of which there is no context yet, see absent_gpu.py; ``kept`` says then that a tensor without memory is
-        left over.
+        a GPU of which there is no context yet, see absent_gpu.py; ``anew`` says then that something is left over, and
+        that the process is not to be used any more.
         """
         with ThreadPoolExecutor(1, initializer=_step_back) as aside:
             return aside.submit(self._dry_run_aside, request).result()
@@ -165,9 +191,9 @@ class Harness:
             return self._compiled(request, self._device)
         from . import absent_gpu
 
-        with absent_gpu.absent(request["gpu"]):
+        with self._without_context(), absent_gpu.absent(request["gpu"]):
             reply = self._compiled(request, absent_gpu.DEVICE)
-        return {**reply, "kept": absent_gpu.some_kept()}
+        return {"anew": True} if self._asked or absent_gpu.some_kept() else reply
 
     def _compiled(self, request: dict[str, Any], device: torch.device) -> dict[str, Any]:
         from .triton_support import launches_suppressed, tuning_suspended

@@ -138,7 +138,8 @@ class CorrectnessStage:
         compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
         to be used any more. Raises CandidateFailed."""
         async with self._floor.compiling(one.trial, one.prefix):
-            await self._load(one)
+            if not await self._load(one, bare=gpu is not None):
+                return None
         left = Progress(
             time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
             self._rng.randrange(MOST_CONFIGURATIONS),
@@ -159,11 +160,13 @@ class CorrectnessStage:
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
 
-    async def _load(self, one: Examination) -> None:
+    async def _load(self, one: Examination, bare: bool) -> bool:
+        """Whether it is to be used; ``bare``: its process has no context."""
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
-        await session.request("load", limit, code=code, function=operation.function)
+        reply = await session.request("load", limit, code=code, function=operation.function, bare=bare)
+        return not reply.get("anew")
 
     async def _run(self, one: Examination, step: Step, left: Progress) -> None:
         """The cases of a step."""
@@ -246,7 +249,7 @@ class CorrectnessStage:
                 if error.failure.error_type not in mended:
                     raise
                 continue
-            left.compiled = not reply.get("kept")
+            left.compiled = not reply.get("anew")
             break
         else:
             left.compiled = False

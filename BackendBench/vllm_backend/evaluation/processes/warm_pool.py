@@ -37,7 +37,10 @@ SPAWN_SECONDS = 60.0
 """For a process; one takes 10 ms."""
 AT_A_TIME = 4
 """Contexts that are made at a time. On one H200 four at a time were 11 a second, eight 8 to 11; one after the other, 6.
-Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers."""
+Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers.
+One is for processes without a candidate, eager's for example, since a candidate may keep its place for a while."""
+OCCUPIED_SECONDS = 10.0
+"""Limit for the context of a process with a candidate; usual are 0.6 s where everybody is at work."""
 RETRY_SECONDS = 0.5
 PATIENCE_SECONDS = 240.0
 """How long processes may fail to be made before nothing is judged any more: a candidate may fill the GPU, or take what
@@ -83,7 +86,8 @@ class WarmPool:
         self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
-        self._makers = asyncio.Semaphore(AT_A_TIME)
+        self._makers = asyncio.Semaphore(AT_A_TIME - 1)
+        self._makers_of_empty = asyncio.Semaphore(1)
         self._waiting = 0
         self._spawned: dict[str, asyncio.Future[int]] = {}
         self._exited: dict[str, asyncio.Future[int]] = {}
@@ -121,23 +125,31 @@ class WarmPool:
         while True:
             session = await self.bare()
             try:
-                await self.set_up(session)
+                async with self._makers_of_empty:
+                    await self._set_up(session, SETUP_SECONDS)
                 return session
             except CandidateFailed as error:  # no candidate's code is in there yet, so this is ours
                 session.kill()
                 if time.monotonic() > last:
                     self._fail(InfrastructureFault(f"a fresh process could not be set up: {error}"))
                 log.warning("once more: a fresh process could not be set up: %s", error)
+            except BaseException:
+                session.kill()
+                raise
             await asyncio.sleep(RETRY_SECONDS)  # a candidate may have filled the GPU, until its limit ends it
 
     async def set_up(self, session: Session) -> None:
-        """Make the process's threads or its GPU context. Raises as ``Session.request`` does."""
-        session.stage = "setup"
+        """Make the context of a process that has loaded a candidate. Raises as ``Session.request`` does."""
         async with self._makers:
-            await session.request(
-                "setup", SETUP_SECONDS, target=self._settings.target, threads=self._threads, device_index=0,
-                memory_fraction=self._settings.gpu_memory_fraction,
-            )  # fmt: skip
+            await self._set_up(session, OCCUPIED_SECONDS)
+
+    async def _set_up(self, session: Session, limit: float) -> None:
+        """Make the process's threads or its GPU context."""
+        session.stage = "setup"
+        await session.request(
+            "setup", limit, target=self._settings.target, threads=self._threads, device_index=0,
+            memory_fraction=self._settings.gpu_memory_fraction,
+        )  # fmt: skip
 
     async def bare(self) -> Session:
         """A fresh process that is not set up. Raises InfrastructureFault."""

@@ -64,6 +64,8 @@ class DeviceLock:
         """Who uses the device no more, but is still there."""
         self._exclusive = False
         self._waiting = 0
+        self._timed = 0
+        """Of those who wait for the device, who is to be timed."""
         self._impatient = 0
         """Of those who wait for a timing, who has waited long."""
         self.timings_turn = False
@@ -140,9 +142,9 @@ class DeviceLock:
         return self._sharing <= 1 and not self._leaving
 
     @contextlib.asynccontextmanager
-    async def exclusive_by(self, process: Process) -> AsyncIterator[None]:
+    async def exclusive_by(self, process: Process, timed: bool = False) -> AsyncIterator[None]:
         """``exclusive`` for a process, likewise."""
-        async with self.exclusive():
+        async with self.exclusive(timed):
             with self._ended_where_it_fails(process):
                 yield
 
@@ -161,16 +163,19 @@ class DeviceLock:
         )
 
     @contextlib.asynccontextmanager
-    async def exclusive(self) -> AsyncIterator[None]:
-        """Have the device before everybody else, and once those who leave are gone, see ``alone``, for oneself."""
+    async def exclusive(self, timed: bool = False) -> AsyncIterator[None]:
+        """Have the device before everybody else, and once those who leave are gone, see ``alone``, for oneself.
+        ``timed``: see ``another_follows``."""
         async with self._condition:
             self._waiting += 1
+            self._timed += timed
             self._take_turn()
             try:
                 with self._counted_after(self._patience, self._grow_impatient):
                     await self._condition.wait_for(self._free)
             finally:
                 self._waiting -= 1
+                self._timed -= timed
                 if not self._waiting:
                     self.timings_turn, self._generation = False, 0
                 self._condition.notify_all()
@@ -188,8 +193,8 @@ class DeviceLock:
                 self._condition.notify_all()
 
     def another_follows(self) -> bool:
-        """For who has the device exclusively: whether the next one is a timing as well."""
-        return self._waiting > 0 and self._in_a_row + 1 < self._batch
+        """For who is timed: whether the next one who has the device is timed as well."""
+        return 0 < self._waiting == self._timed and self._in_a_row + 1 < self._batch
 
     async def alone(self) -> None:
         """Wait until nobody is there any more, for who has the device exclusively."""

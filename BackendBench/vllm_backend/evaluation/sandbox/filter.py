@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 from . import syscalls
@@ -67,8 +68,12 @@ def install(spec: SandboxSpec) -> None:
     for name in sorted(set(REFUSED) - (DRIVER_CALLS if driver else set())):
         _add(rules, seccomp.ERRNO(errno.EPERM), name)
     _add(rules, seccomp.ERRNO(errno.ENOSYS), "clone3")
-    # Nobody has a better place in the queue than eager; whoever compiles may step back.
-    for beyond in (seccomp.Arg(2, seccomp.LT, MODEST), seccomp.Arg(2, seccomp.GT, MOST_MODEST)):
+    # Nobody gives himself a better place in the queue than eager has, nor anybody else a worse one; a thread that
+    # compiles may step back.
+    for beyond in (
+        seccomp.Arg(0, seccomp.NE, os.PRIO_PROCESS), seccomp.Arg(1, seccomp.NE, 0),
+        seccomp.Arg(2, seccomp.LT, MODEST), seccomp.Arg(2, seccomp.GT, MOST_MODEST),
+    ):  # fmt: skip
         _add(rules, seccomp.ERRNO(errno.EPERM), "setpriority", beyond)
     for family in range(FAMILIES):  # socketpair, which needs no peer, stays
         if not (driver and family == AF_UNIX):

@@ -50,6 +50,16 @@ DUNDERS_ALLOWED = {
     "__setitem__", "__post_init__", "__enter__", "__exit__", "__repr__", "__annotations__", "__future__",
 }  # fmt: skip
 
+WITHIN_BLOCKED = {
+    "builtins", "ctypes", "environ", "gc", "importlib", "inspect", "multiprocessing", "os", "pickle", "posix", "putenv",
+    "setenv", "shutil", "signal", "socket", "subprocess", "sys", "tempfile", "threading",
+}  # fmt: skip
+"""Modules that others have imported, and through which they can be had: ``contextlib.os``. And the environment."""
+METHODS_BLOCKED = {
+    "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "cr_frame", "storage", "_storage", "untyped_storage",
+    "tofile", "dump", "dumps", "set_", "share_memory_", "register_hook",
+}  # fmt: skip
+
 TORCH_ALLOWED = {
     # types and metadata
     "Tensor", "dtype", "device", "Size", "Generator", "memory_format", "layout", "strided", "contiguous_format",
@@ -231,9 +241,7 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _check_method(self, node: ast.Attribute) -> None:
-        if node.attr in {"f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "cr_frame", "ctypes", "storage",
-                         "_storage", "untyped_storage", "tofile", "dump", "dumps", "set_", "share_memory_",
-                         "register_hook"}:  # fmt: skip
+        if node.attr in WITHIN_BLOCKED | METHODS_BLOCKED:
             self._forbid(node, f".{node.attr}")
 
     def _path(self, node: ast.AST) -> str:
@@ -251,6 +259,8 @@ class _Visitor(ast.NodeVisitor):
         root = parts[0]
         if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
             return self._forbid(node, f"assigning to {path}")
+        if not WITHIN_BLOCKED.isdisjoint(parts[1:]):
+            return self._forbid(node, path)
         if root in MODULE_ATTRIBUTES and len(parts) > 1 and parts[1] not in MODULE_ATTRIBUTES[root]:
             return self._forbid(node, path)
         if root == "torch":
