@@ -30,6 +30,10 @@ from BackendBench.vllm_backend.state.error_type import ErrorType
             "illegal_memory_access",
         ),
         ({"type": "AcceleratorError", "message": "misaligned address"}, "illegal_memory_access"),
+        (
+            {"type": "AcceleratorError", "message": "operation not supported on global/shared address space"},
+            "illegal_memory_access",
+        ),
         ({"type": "SyntaxError", "message": "bad"}, "syntax_error"),
         ({"type": "IndentationError", "message": "bad", "at_load": True}, "syntax_error"),
         (

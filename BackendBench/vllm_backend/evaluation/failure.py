@@ -50,7 +50,8 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|cannot allocate memory|can't allocate memory|not enough memory", re.I
 )
 _ILLEGAL_ACCESS = re.compile(
-    r"illegal memory access|misaligned address|invalid address space|unspecified launch", re.I
+    r"illegal memory access|misaligned address|invalid address space|shared address space|unspecified launch",
+    re.I,
 )
 _MEMORY_ERRORS = {"MemoryError", "OutOfMemoryError"}
 _COMPILE_ERRORS = {
