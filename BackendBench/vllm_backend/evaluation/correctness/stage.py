@@ -55,17 +55,18 @@ everybody who came with it. Where all cores are busy threads gain nothing: each 
 GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
-FIRST_CASES_SECONDS = 0.7
+FIRST_CASES_SECONDS = 0.4
 ALONE_SECONDS = 1.3
 STUCK_SECONDS = 2.0
 """On a GPU the first cases take milliseconds once they are compiled. Who hangs there keeps everybody else from timing
 and makes their checks ten times as long. So who takes this long is waited for once more when everybody else has left.
-Who keeps the GPU busy for as long again then, and when he is killed it is quiet, hangs. Who does not may wait for the
+Who keeps the GPU busy for BUSY_SECONDS then, and when he is killed it is quiet, hangs. Who does not may wait for the
 driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where
 compiling ahead went well."""
 LOOK_SECONDS = 0.02
-BUSY_LOOKS = round(FIRST_CASES_SECONDS / LOOK_SECONDS)
-"""So long apart a GPU is looked at, and so often in a row, before it counts as busy: for FIRST_CASES_SECONDS. So who
+BUSY_SECONDS = 0.7
+BUSY_LOOKS = round(BUSY_SECONDS / LOOK_SECONDS)
+"""So long apart a GPU is looked at, and so often in a row, before it counts as busy: for BUSY_SECONDS. So who
 needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""
 QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""
