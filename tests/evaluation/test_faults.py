@@ -248,7 +248,7 @@ def test_who_gives_up_waiting_for_a_process_leaves_none_behind(loop: asyncio.Abs
     assert Slow.made
 
 
-def test_candidates_that_never_have_a_context_keep_nobody_else_from_one(
+def test_candidates_that_never_have_a_context_do_not_keep_eager_from_one(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     async def served() -> int:
@@ -260,7 +260,7 @@ def test_candidates_that_never_have_a_context_keep_nobody_else_from_one(
                 os.kill(session.pid, signal.SIGSTOP)
             tasks = [asyncio.ensure_future(pool.set_up(session)) for session in stuck]
             await asyncio.sleep(0.1)
-            pid = (await pool.session()).pid
+            pid = (await pool.session(eager=True)).pid
             assert not any(task.done() for task in tasks)
             for task in tasks:
                 task.cancel()

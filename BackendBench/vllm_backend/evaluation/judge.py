@@ -240,15 +240,16 @@ class Judge:
     ) -> None:
         # Who does not load or compile needs no context. Whatever else goes wrong says nothing: then again with one.
         # What is reported of a winner, and what is judged again, has a context that no candidate has touched.
-        bare = task.dsl == "triton" and not (trial.again or prefix or prepared.operation.adapter)
+        bare, spent = task.dsl == "triton" and not (trial.again or prefix or prepared.operation.adapter), 0.0
         if bare and self._gpu is not None:
             async with self._process(task, prepared, trial, prefix, bare=True) as one:
                 progress = await self._correctness.begin(one, self._gpu)
                 if progress is not None and await self._has_context(one, progress):
                     await self._finish(one, progress)
                     return
+            spent = trial.seconds["compile"]
         async with self._process(task, prepared, trial, prefix) as one:
-            progress = await self._correctness.begin(one)
+            progress = await self._correctness.begin(one, spent=spent)
             assert progress is not None
             await self._finish(one, progress)
 

@@ -57,6 +57,11 @@ MODULES = {
     "tells tensors by their addresses": KERNEL.format(
         load="load", line="assert x.data_ptr() != y.data_ptr() == y.data_ptr()"
     ),
+    "enters the only GPU": KERNEL.format(load="load", line="torch.cuda.device(x.device).__enter__()"),
+    "makes a stream": KERNEL.format(load="load", line="torch.cuda.Stream()"),
+    "is tuned and does not compile": KERNEL.format(load="lood", line="pass").replace(
+        "@triton.jit", "@triton.autotune([triton.Config({}, num_warps=2)], key=['n'])\n@triton.jit"
+    ),
     "asks for the GPU in a call": KERNEL.format(load="load", line="torch.cuda.get_device_capability()"),
     "asks for the GPU when loaded": KERNEL.format(load="load", line="pass")
     + "\ntry:\n    torch.cuda.current_device()\nexcept RuntimeError:\n    pass\n",
@@ -88,7 +93,7 @@ def compiled(
         loaded = {"failure": describe(error)}
     if loaded:
         return {**loaded, "kernels": []}
-    request = {"threads": 2, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
+    request = {"threads": 1, "calls": requests, "turns": list(range(len(requests))), "gpu": gpu}
     reply = harness._dry_run(request, [])
     return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
 

@@ -39,13 +39,14 @@ def test_the_kernels_are_those_that_real_tensors_need(found: dict[str, Any], ope
     assert absent == found["present"][operation]
 
 
-def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dict[str, Any]):
-    failure = found["modules"]["does not compile"]["failure"]
+@pytest.mark.parametrize("module", ["does not compile", "is tuned and does not compile"])
+def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dict[str, Any], module: str):
+    failure = found["modules"][module]["failure"]
     assert failure["type"] == "CompilationError"
     assert "lood" in failure["message"]
 
 
-@pytest.mark.parametrize("module", ["plain", "tells tensors by their addresses"])
+@pytest.mark.parametrize("module", ["plain", "tells tensors by their addresses", "enters the only GPU"])
 def test_who_keeps_nothing_of_what_is_pretended_goes_on(found: dict[str, Any], module: str):
     assert set(found["modules"][module]) == {"kernels"}
 
@@ -54,7 +55,7 @@ def test_who_keeps_nothing_of_what_is_pretended_goes_on(found: dict[str, Any], m
     "module",
     [
         "keeps a workspace", "keeps a figure", "keeps the driver", "keeps a storage", "asks for the GPU in a call",
-        "asks for the GPU when loaded",
+        "asks for the GPU when loaded", "makes a stream",
     ],
 )  # fmt: skip
 def test_who_keeps_something_or_asks_for_a_gpu_begins_anew(found: dict[str, Any], module: str):

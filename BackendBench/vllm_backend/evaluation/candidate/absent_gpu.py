@@ -114,9 +114,9 @@ def _without_memory() -> Iterator[None]:
     """Within this context torch makes FakeTensors, and asks no driver whether there is a GPU for them."""
     with (
         # It makes a context where there is a GPU, for a backward pass that nobody runs here.
-        _replaced(fake_tensor, "init_gpu_context", lambda device: None),
-        _replaced(torch._C, "_ensureCUDADeviceGuardSet", lambda: None),
-        _replaced(FakeTensor, "data_ptr", _address),
+        replaced(fake_tensor, "init_gpu_context", lambda device: None),
+        replaced(torch._C, "_ensureCUDADeviceGuardSet", lambda: None),
+        replaced(FakeTensor, "data_ptr", _address),
         _Unasked(),
         _Mode(),
     ):
@@ -152,7 +152,8 @@ class _Unasked(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Within this context ``owner`` has another attribute of this name."""
     missing = object()
     before = vars(owner).get(name, missing)  # what a class inherits is not its own
     setattr(owner, name, value)

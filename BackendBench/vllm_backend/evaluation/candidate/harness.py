@@ -45,6 +45,9 @@ COMPILING_NICE = 10
 """A tenth of a share of a core, beside somebody who needs one. Compiling takes most of all cores, and who makes a
 context or loads a kernel meanwhile holds a lock of the driver's for which everybody else waits."""
 
+DRIVERS_SETTINGS = ("CUDA_", "NVIDIA_", "PYTORCH_")
+"""Begin the names of what a GPU's driver, or torch's use of it, reads in the environment."""
+
 POLL_SECONDS = 1e-4
 """Between two looks whether a GPU is done, short against the milliseconds of its turns."""
 
@@ -69,7 +72,7 @@ class Harness:
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
-        self._environment = {name: value for name, value in os.environ.items() if name.startswith("CUDA_")}
+        self._environment = {n: value for n, value in os.environ.items() if n.startswith(DRIVERS_SETTINGS)}
         self._asked = False
         """Whether the candidate asked for a GPU of which there was no context."""
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
@@ -113,10 +116,11 @@ class Harness:
         return {}
 
     def _forget_settings(self) -> None:
-        """What a module sets for CUDA when it is loaded would hold only where the context is made later."""
-        for name in [name for name in os.environ if name.startswith("CUDA_")]:
+        """What a module sets for CUDA when it is loaded would hold only where the context is made later. (What is
+        reported of a winner comes of a process in which it was made earlier.)"""
+        for name in [name for name in os.environ if name.startswith(DRIVERS_SETTINGS)]:
             del os.environ[name]
-        os.environ.update(self._environment)  # also where C's environment was changed behind Python's back
+        os.environ.update(self._environment)
 
     @contextlib.contextmanager
     def _without_context(self) -> Iterator[None]:
@@ -127,11 +131,17 @@ class Harness:
             self._asked = True
             raise RuntimeError("there is no context on the GPU yet")
 
-        initialise, torch.cuda._lazy_init = torch.cuda._lazy_init, refuse
-        try:
+        from .absent_gpu import replaced
+
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(replaced(torch.cuda, "_lazy_init", refuse))
+            stack.enter_context(replaced(torch.cuda.Stream, "__new__", lambda *_, **__: refuse()))
+            for name in (
+                "_exchange_device",
+                "_maybe_exchange_device",
+            ):  # there is one GPU, so it is the current one
+                stack.enter_context(replaced(torch.cuda, name, lambda index: 0))
             yield
-        finally:
-            torch.cuda._lazy_init = initialise
 
     def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """``bare``: there is no context yet. ``anew`` says then that the process is not to be used any more."""

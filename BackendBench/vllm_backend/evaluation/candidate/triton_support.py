@@ -129,15 +129,17 @@ def tuning_suspended(turn: int, every: bool = False) -> Iterator[Suspended]:
     def in_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
         seen.used = True
         self.nargs = dict(zip(self.arg_names, args, strict=False))
-        configs = self.prune_configs(kwargs)
-        for config in configs if every else [configs[turn % len(configs)]]:
-            named = {**self.nargs, **kwargs, **config.all_kwargs()}
-            if config.pre_hook is not None:
-                config.pre_hook(named)
-            self.pre_hook(named, reset_only=True)
-            result = self.fn.run(*args, **kwargs, **config.all_kwargs())
-        self.nargs = None
-        return result
+        try:
+            configs = self.prune_configs(kwargs)
+            for config in configs if every else [configs[turn % len(configs)]]:
+                named = {**self.nargs, **kwargs, **config.all_kwargs()}
+                if config.pre_hook is not None:
+                    config.pre_hook(named)
+                self.pre_hook(named, reset_only=True)
+                result = self.fn.run(*args, **kwargs, **config.all_kwargs())
+            return result
+        finally:
+            self.nargs = None
 
     Autotuner.run = in_turn
     try:

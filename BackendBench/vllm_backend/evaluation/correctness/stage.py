@@ -134,15 +134,18 @@ class CorrectnessStage:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
-    async def begin(self, one: Examination, gpu: Mapping[str, int] | None = None) -> Progress | None:
+    async def begin(
+        self, one: Examination, gpu: Mapping[str, int] | None = None, spent: float = 0.0
+    ) -> Progress | None:
         """Load it. ``gpu``: its figures, where the process has no context yet; then what the first step needs is
         compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
-        to be used any more. Raises CandidateFailed."""
+        to be used any more. ``spent``: seconds of compiling in such a process. Raises CandidateFailed."""
         async with self._floor.compiling(one.trial, one.prefix):
             if not await self._load(one, bare=gpu is not None):
                 return None
         left = Progress(
-            time.monotonic() + self._settings.correctness_seconds, self._settings.compile_seconds,
+            time.monotonic() + self._settings.correctness_seconds,
+            max(0.1, self._settings.compile_seconds - spent),
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
         left.steps = steps(one.prepared.plan.chunks, one.prepared.benches, confirming=bool(one.prefix))

@@ -38,7 +38,7 @@ SPAWN_SECONDS = 60.0
 AT_A_TIME = 4
 """Contexts that are made at a time. On one H200 four at a time were 11 a second, eight 8 to 11; one after the other, 6.
 Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers.
-One is for processes without a candidate, eager's for example, since a candidate may keep its place for a while."""
+One is for eager's processes, which may be needed while nobody else may use the device."""
 OCCUPIED_SECONDS = 10.0
 """Limit for the context of a process with a candidate; usual are 0.6 s where everybody is at work."""
 RETRY_SECONDS = 0.5
@@ -87,7 +87,7 @@ class WarmPool:
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
         self._makers = asyncio.Semaphore(AT_A_TIME - 1)
-        self._makers_of_empty = asyncio.Semaphore(1)
+        self._maker_for_eager = asyncio.Semaphore(1)
         self._waiting = 0
         self._spawned: dict[str, asyncio.Future[int]] = {}
         self._exited: dict[str, asyncio.Future[int]] = {}
@@ -119,13 +119,13 @@ class WarmPool:
         self._spawn_task(self._listen())
         self._top_up()
 
-    async def session(self) -> Session:
-        """A fresh process, set up, for one candidate. Raises InfrastructureFault."""
+    async def session(self, eager: bool = False) -> Session:
+        """A fresh process, set up, for one candidate or for ``eager``. Raises InfrastructureFault."""
         last = time.monotonic() + PATIENCE_SECONDS
         while True:
             session = await self.bare()
             try:
-                async with self._makers_of_empty:
+                async with self._maker_for_eager if eager else self._makers:
                     await self._set_up(session, SETUP_SECONDS)
                 return session
             except CandidateFailed as error:  # no candidate's code is in there yet, so this is ours

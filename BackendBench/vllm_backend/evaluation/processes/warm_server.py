@@ -165,7 +165,7 @@ def _open_files() -> str:
 
 
 def main() -> None:
-    """``python -m ...evaluation.warm_server --control FD --spec JSON --target cpu|cuda``"""
+    """``python -m ...evaluation.processes.warm_server --control FD --spec JSON --target cpu|cuda``"""
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--target", required=True)

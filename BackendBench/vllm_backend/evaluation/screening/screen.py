@@ -55,9 +55,12 @@ WITHIN_BLOCKED = {
     "setenv", "shutil", "signal", "socket", "subprocess", "sys", "tempfile", "threading",
 }  # fmt: skip
 """Modules that others have imported, and through which they can be had: ``contextlib.os``. And the environment."""
+FUNCTIONS_BLOCKED = {"operator.attrgetter", "operator.methodcaller"}
+"""That reach attributes by names which nobody reads here."""
 METHODS_BLOCKED = {
     "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "cr_frame", "storage", "_storage", "untyped_storage",
-    "tofile", "dump", "dumps", "set_", "share_memory_", "register_hook",
+    "tofile", "dump", "dumps", "set_", "share_memory_", "register_hook", "builtins", "ctypes", "environ", "importlib",
+    "os", "putenv", "setenv", "subprocess", "sys",
 }  # fmt: skip
 
 TORCH_ALLOWED = {
@@ -226,6 +229,8 @@ class _Visitor(ast.NodeVisitor):
             constant = isinstance(name, ast.Constant) and isinstance(name.value, str)
             if not constant or str(name.value).startswith("_"):  # type: ignore[union-attr]
                 self._forbid(node, "getattr of a computed or private name")
+            elif name.value in METHODS_BLOCKED:  # type: ignore[union-attr]
+                self._forbid(node, f".{name.value}")  # type: ignore[union-attr]
             else:
                 self._check_path(node, f"{self._path(node.args[0])}.{name.value}")  # type: ignore[union-attr]
         self.generic_visit(node)
@@ -241,8 +246,14 @@ class _Visitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _check_method(self, node: ast.Attribute) -> None:
-        if node.attr in WITHIN_BLOCKED | METHODS_BLOCKED:
+        if node.attr in METHODS_BLOCKED:
             self._forbid(node, f".{node.attr}")
+
+    def visit_MatchClass(self, node: ast.MatchClass) -> None:
+        for name in node.kwd_attrs:  # case object(os=...) reads an attribute
+            if name in WITHIN_BLOCKED | METHODS_BLOCKED or self._private(name):
+                return self._forbid(node, f".{name}")
+        self.generic_visit(node)
 
     def _path(self, node: ast.AST) -> str:
         """``torch.cuda.Event`` for an attribute chain that starts at an imported module, else ''."""
@@ -259,7 +270,9 @@ class _Visitor(ast.NodeVisitor):
         root = parts[0]
         if isinstance(getattr(node, "ctx", None), (ast.Store, ast.Del)):
             return self._forbid(node, f"assigning to {path}")
-        if not WITHIN_BLOCKED.isdisjoint(parts[1:]):
+        if not WITHIN_BLOCKED.isdisjoint(parts[1:]) or path in FUNCTIONS_BLOCKED:
+            return self._forbid(node, path)
+        if root != "torch" and any(self._private(p) for p in parts[1:]):
             return self._forbid(node, path)
         if root in MODULE_ATTRIBUTES and len(parts) > 1 and parts[1] not in MODULE_ATTRIBUTES[root]:
             return self._forbid(node, path)
@@ -267,9 +280,7 @@ class _Visitor(ast.NodeVisitor):
             self._check_torch(node, parts)
         elif root == "numpy" and len(parts) > 1:
             self._check_numpy(node, parts)
-        elif (root in ("numba", "triton") and any(self._private(p) for p in parts[1:])) or (
-            root == "numba" and len(parts) > 1 and parts[1] in NUMBA_BLOCKED
-        ):
+        elif root == "numba" and len(parts) > 1 and parts[1] in NUMBA_BLOCKED:
             self._forbid(node, path)
 
     @staticmethod
@@ -297,7 +308,7 @@ class _Visitor(ast.NodeVisitor):
                 return self._forbid(node, path)
 
     def _check_numpy(self, node: ast.AST, parts: list[str]) -> None:
-        if any(self._private(p) for p in parts[1:]) or parts[1] in NUMPY_BLOCKED:
+        if parts[1] in NUMPY_BLOCKED:
             self._forbid(node, ".".join(parts))
         elif not self._jitted and parts[1] not in NUMPY_OUTSIDE_JIT and isinstance(node, ast.Attribute):
             self._library(node, ".".join(parts))

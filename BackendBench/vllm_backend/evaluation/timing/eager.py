@@ -137,7 +137,7 @@ class EagerProcess:
 
     async def _running(self, operation: Operation) -> Session:
         if self._session is None:
-            self._session = await self._pool.session()
+            self._session = await self._pool.session(eager=True)
             self._session.trusted = True
             cores.move(self._session.pid, self._pool.cores.timing)
             self._loaded, self._warm = ("", ""), {}
