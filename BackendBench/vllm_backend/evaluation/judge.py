@@ -240,8 +240,9 @@ class Judge:
     ) -> None:
         # Who does not load or compile needs no context. Whatever else goes wrong says nothing: then again with one.
         # What is reported of a winner, and what is judged again, has a context that no candidate has touched.
-        bare, spent = task.dsl == "triton" and not (trial.again or prefix or prepared.operation.adapter), 0.0
-        if bare and self._gpu is not None:
+        touched = trial.again or prefix or prepared.operation.adapter
+        spent = 0.0
+        if self._gpu is not None and task.dsl == "triton" and not touched:
             async with self._process(task, prepared, trial, prefix, bare=True) as one:
                 progress = await self._correctness.begin(one, self._gpu)
                 if progress is not None and await self._has_context(one, progress):

@@ -22,12 +22,8 @@ from BackendBench.vllm_backend.evaluation.candidate.loading import LoadFailure, 
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.operations import catalog
 from tests.generation.grammar.checking import write
-from tests.pretended_driver import PretendedDriver
+from tests.pretended_driver import HOPPER, PretendedDriver
 
-GPU = {
-    "capability": 90, "max_shared_mem": 232448, "max_num_regs": 65536, "multiprocessor_count": 132, "warpSize": 32,
-    "sm_clock_rate": 1980000, "mem_clock_rate": 2619000, "mem_bus_width": 5120,
-}  # fmt: skip
 CPU = torch.device("cpu")
 KERNEL = """
 import torch
@@ -102,12 +98,12 @@ def main() -> None:
     """See the module's docstring."""
     found: dict[str, Any] = {"before": driver._active is None}
     found["modules"] = {
-        name: compiled("relu", code, first_cases("relu"), GPU) for name, code in MODULES.items()
+        name: compiled("relu", code, first_cases("relu"), HOPPER) for name, code in MODULES.items()
     }
     found["after"] = driver._active is None
     codes = {operation: write(operation, "triton", 1)[0].code for operation in sys.argv[1:]}
     asked = {operation: first_cases(operation) for operation in codes}
-    found["absent"] = {name: compiled(name, codes[name], asked[name], GPU) for name in codes}
+    found["absent"] = {name: compiled(name, codes[name], asked[name], HOPPER) for name in codes}
     driver.set_active(PretendedDriver())
     found["present"] = {name: compiled(name, codes[name], asked[name], None) for name in codes}
     print(json.dumps(found))

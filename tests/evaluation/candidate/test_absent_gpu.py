@@ -102,11 +102,12 @@ ASLEEP = """
 import json
 import torch
 from cuda.bindings import driver
-from tests.evaluation.candidate.compiled_without_gpu import GPU, MODULES, compiled
+from tests.evaluation.candidate.compiled_without_gpu import MODULES, compiled
+from tests.pretended_driver import HOPPER
 
 place = [0, [7, 9], [9, 1], "float32"]
 request = {"call": {"args": [{"t": 0}], "kwargs": {}}, "in": [place], "out": [place]}
-reply = compiled("relu", MODULES["plain"], [request], GPU)
+reply = compiled("relu", MODULES["plain"], [request], HOPPER)
 assert reply["kernels"], reply
 error, _ = driver.cuDeviceGetCount()
 found = [error == driver.CUresult.CUDA_ERROR_NOT_INITIALIZED]

@@ -142,12 +142,3 @@ def test_what_cannot_be_sent_is_said(value):
 def test_only_dtypes_are_taken_from_torch_by_name(name):
     with pytest.raises(ValueError, match="no dtype"):
         calls.dtype_of(name)
-
-
-def test_leaves_are_tensors_or_nothing():
-    one = torch.ones(1)
-    assert calls.leaves(one) == [one]
-    assert calls.leaves((one, one)) == [one, one]
-    assert calls.leaves((one, 1)) is None
-    assert calls.leaves(None) is None
-    assert calls.leaves({"a": one}) is None

@@ -20,8 +20,9 @@ from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-ALIGNMENT = 512
-"""Of every allocation's address, as of a real one."""
+from ..memory.calls import ALIGNMENT
+from .replaced import replaced
+
 DEVICE = torch.device("cuda", 0)
 MOST_BYTES = 1 << 40
 """Of all tensors of a dry run, freed ones and views as well: the first cases have some megabytes each."""
@@ -149,21 +150,6 @@ class _Unasked(TorchFunctionMode):
             if self._bytes > MOST_BYTES:
                 raise torch.OutOfMemoryError("out of memory, if there were any")
         return result
-
-
-@contextlib.contextmanager
-def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Within this context ``owner`` has another attribute of this name."""
-    missing = object()
-    before = vars(owner).get(name, missing)  # what a class inherits is not its own
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if before is missing:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
 
 
 def _address(tensor: FakeTensor) -> int:

@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ...operations import trees
 from ..memory import arena, calls
 from ..processes import wire
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
+from .replaced import replaced
 from .scattered import Scattered
 
 if TYPE_CHECKING:
@@ -131,15 +133,11 @@ class Harness:
             self._asked = True
             raise RuntimeError("there is no context on the GPU yet")
 
-        from .absent_gpu import replaced
-
         with contextlib.ExitStack() as stack:
             stack.enter_context(replaced(torch.cuda, "_lazy_init", refuse))
             stack.enter_context(replaced(torch.cuda.Stream, "__new__", lambda *_, **__: refuse()))
-            for name in (
-                "_exchange_device",
-                "_maybe_exchange_device",
-            ):  # there is one GPU, so it is the current one
+            # There is one GPU, so it is the current one.
+            for name in ("_exchange_device", "_maybe_exchange_device"):
                 stack.enter_context(replaced(torch.cuda, name, lambda index: 0))
             yield
 
@@ -357,7 +355,7 @@ class Harness:
         replies: list[dict[str, Any]] = []
         spans: list[tuple[int, int]] = []
         for item, result in zip(request["calls"], results, strict=True):
-            outputs = calls.leaves(result)
+            outputs = trees.leaves(result)
             if outputs is None or len(outputs) != len(item["out"]):
                 replies.append({"structure": _kind(result), "outputs": []})
                 continue

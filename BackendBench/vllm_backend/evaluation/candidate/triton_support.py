@@ -19,6 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from .replaced import replaced
+
 
 class Compiling:
     """Kernels that were asked for and are being compiled. Made by ``launches_suppressed``."""
@@ -66,17 +68,13 @@ def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
             compiling.ask(kernel)
         return kernel
 
-    JITFunction.run = compile_only
-    try:
-        with contextlib.ExitStack() as stack:
-            if threads > 1 and hasattr(triton, "AsyncCompileMode"):
-                pool = stack.enter_context(_Pool(threads))
-                stack.enter_context(triton.AsyncCompileMode(pool, ignore_errors=True))
-                stack.enter_context(pool.dropping())
-            yield compiling
-            compiling.finish()
-    finally:
-        JITFunction.run = launch
+    with replaced(JITFunction, "run", compile_only), contextlib.ExitStack() as stack:
+        if threads > 1 and hasattr(triton, "AsyncCompileMode"):
+            pool = stack.enter_context(_Pool(threads))
+            stack.enter_context(triton.AsyncCompileMode(pool, ignore_errors=True))
+            stack.enter_context(pool.dropping())
+        yield compiling
+        compiling.finish()
 
 
 class _Pool(ThreadPoolExecutor):
@@ -123,7 +121,6 @@ def tuning_suspended(turn: int, every: bool = False) -> Iterator[Suspended]:
     all of them one after the other (which compiles them, where launches are suppressed)."""
     from triton.runtime.autotuner import Autotuner
 
-    choose = Autotuner.run
     seen = Suspended()
 
     def in_turn(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -141,11 +138,8 @@ def tuning_suspended(turn: int, every: bool = False) -> Iterator[Suspended]:
         finally:
             self.nargs = None
 
-    Autotuner.run = in_turn
-    try:
+    with replaced(Autotuner, "run", in_turn):
         yield seen
-    finally:
-        Autotuner.run = choose
 
 
 TUNING_MS = {"warmup": 2, "rep": 10}

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ...operations import tolerances
+from ...operations import tolerances, trees
 from ...operations.operation import Case, Operation
 from ..memory import calls, shared_calls
 from . import huge
@@ -147,7 +147,7 @@ def fresh(operation: Operation, chunk: Chunk, device: torch.device, seed: int, r
     name = chunk.cases[0].name
     case = next(c for c in operation.make_cases(device, seed) if c.name == name)
     with torch.no_grad():
-        expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs)) or []
+        expected = trees.leaves(operation.reference(*case.call.args, **case.call.kwargs)) or []
         answer = huge.answer(operation, case.call, expected, rng)
     ready = CheckedCase(name, shared_calls.tensors_of(case.call), expected, answer)
     return Chunk([ready], chunk.layout, chunk.first)
@@ -163,7 +163,7 @@ def _checked(
         except calls.UnshippableCall as error:
             left_out.append(f"{case.name}: {error}")
             continue
-        expected = calls.leaves(operation.reference(*case.call.args, **case.call.kwargs))
+        expected = trees.leaves(operation.reference(*case.call.args, **case.call.kwargs))
         if expected is None:
             left_out.append(f"{case.name}: the reference does not return tensors")
             continue

@@ -179,12 +179,3 @@ def _decode(node: dict[str, Any], tensors: list[torch.Tensor]) -> Any:
     if kind == "torch":
         return getattr(torch, value)
     raise ValueError(f"unknown kind of argument {kind!r}")
-
-
-def leaves(result: Any) -> list[torch.Tensor] | None:
-    """The output tensors of a reference call in order; None where a leaf is not a tensor."""
-    if isinstance(result, torch.Tensor):
-        return [result]
-    if isinstance(result, (tuple, list)) and all(isinstance(r, torch.Tensor) for r in result):
-        return list(result)
-    return None

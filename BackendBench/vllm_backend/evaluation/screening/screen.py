@@ -50,17 +50,19 @@ DUNDERS_ALLOWED = {
     "__setitem__", "__post_init__", "__enter__", "__exit__", "__repr__", "__annotations__", "__future__",
 }  # fmt: skip
 
-WITHIN_BLOCKED = {
-    "builtins", "ctypes", "environ", "gc", "importlib", "inspect", "multiprocessing", "os", "pickle", "posix", "putenv",
-    "setenv", "shutil", "signal", "socket", "subprocess", "sys", "tempfile", "threading",
+NAMES_BLOCKED = {
+    "builtins", "ctypes", "environ", "importlib", "os", "putenv", "setenv", "subprocess", "sys",
 }  # fmt: skip
-"""Modules that others have imported, and through which they can be had: ``contextlib.os``. And the environment."""
+"""Of any object: modules that others have imported, and through which they can be had, and the environment."""
+WITHIN_BLOCKED = NAMES_BLOCKED | {
+    "gc", "inspect", "multiprocessing", "pickle", "posix", "shutil", "signal", "socket", "tempfile", "threading",
+}  # fmt: skip
+"""Of a module: ``contextlib.os``."""
 FUNCTIONS_BLOCKED = {"operator.attrgetter", "operator.methodcaller"}
 """That reach attributes by names which nobody reads here."""
-METHODS_BLOCKED = {
+METHODS_BLOCKED = NAMES_BLOCKED | {
     "f_back", "f_globals", "f_locals", "tb_frame", "gi_frame", "cr_frame", "storage", "_storage", "untyped_storage",
-    "tofile", "dump", "dumps", "set_", "share_memory_", "register_hook", "builtins", "ctypes", "environ", "importlib",
-    "os", "putenv", "setenv", "subprocess", "sys",
+    "tofile", "dump", "dumps", "set_", "share_memory_", "register_hook",
 }  # fmt: skip
 
 TORCH_ALLOWED = {

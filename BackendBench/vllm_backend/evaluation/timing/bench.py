@@ -13,11 +13,12 @@ from dataclasses import dataclass
 
 import torch
 
+from ...operations import trees
 from ...operations.operation import Call, Operation, Workload
 from ...operations.reference64 import Reference
 from ..correctness.outputs import compare
 from ..failure import Failure
-from ..memory import calls, shared_calls
+from ..memory import shared_calls
 from ..memory.shared_calls import BlockInputs, blank_inputs, write_rolled
 
 BLOCK_US = {"cpu": 6000.0, "cuda": 2000.0}
@@ -133,7 +134,7 @@ def prepare(
     for index in range(BASES):
         generator.manual_seed(seed + index)
         made.append(workload.make(device, generator))
-    answers = [calls.leaves(operation.reference(*call.args, **call.kwargs)) for call in made]
+    answers = [trees.leaves(operation.reference(*call.args, **call.kwargs)) for call in made]
     expected = answers[0]
     if expected is None:
         return None

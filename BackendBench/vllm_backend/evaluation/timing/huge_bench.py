@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ...operations import trees
 from ...operations.operation import Call, Operation, Workload
 from ..correctness import huge, outputs
 from ..failure import Failure
-from ..memory import calls, shared_calls
+from ..memory import shared_calls
 from ..memory.shared_calls import BlockInputs
 from .bench import Bench, StrictBlock
 
@@ -48,7 +49,7 @@ class HugeBench(Bench):
         """What is wrong with the outputs of the last strict block's call."""
         call = self._first.pop()
         with torch.no_grad():
-            expected = calls.leaves(operation.reference(*call.args, **call.kwargs)) or []
+            expected = trees.leaves(operation.reference(*call.args, **call.kwargs)) or []
             answer = huge.answer(operation, call, expected, self.rng)
         return outputs.compare(operation, produced, expected, answer)
 
@@ -67,7 +68,7 @@ def prepare(
     """Make a workload ready; None where its outputs cannot be compared (not tensors). Raises UnshippableCall."""
     rng = random.Random(seed)
     call = _draw(workload, device, rng)
-    expected = calls.leaves(operation.reference(*call.args, **call.kwargs))
+    expected = trees.leaves(operation.reference(*call.args, **call.kwargs))
     if expected is None:
         return None
     layout = shared_calls.lay_out([(call, expected)])
