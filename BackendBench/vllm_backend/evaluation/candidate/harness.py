@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import contextlib
 import ctypes
+import mmap
 import os
 import random
 import socket
@@ -26,6 +27,7 @@ import torch
 from ...operations import trees
 from ..memory import arena, calls
 from ..processes import wire
+from . import windows
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
 from .replaced import replaced
@@ -77,6 +79,8 @@ class Harness:
         self._environment = {n: value for n, value in os.environ.items() if n.startswith(DRIVERS_SETTINGS)}
         self._asked = False
         """Whether the candidate asked for a GPU of which there was no context."""
+        self._room: mmap.mmap | None = None
+        """Between the memory of a GPU and what an index gone astray must not meet."""
         self._handlers: dict[str, Callable[[dict[str, Any], list[int]], dict[str, Any]]] = {
             "setup": self._setup,
             "load": self._load,
@@ -113,6 +117,8 @@ class Harness:
         self._device = torch.device("cuda", request["device_index"])
         torch.cuda.set_device(self._device)
         torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
+        torch.cuda.synchronize()  # the context is there from now on
+        self._room = windows.keep_away()
         torch.zeros(1, device=self._device)
         torch.cuda.synchronize()
         return {}
