@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from BackendBench.vllm_backend.evaluation.candidate.harness import COMPILING_NICE, Harness
+from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness.stage import (
+    FIRST_NICE,
     LONG_SECONDS,
+    REST_NICE,
     CorrectnessStage,
     Floor,
     Progress,
@@ -139,7 +141,11 @@ def test_whoever_compiles_steps_back_and_only_while_he_does():
     dry.near.harness._function = lambda x: places.append(os.getpriority(os.PRIO_PROCESS, 0))
     before = os.getpriority(os.PRIO_PROCESS, 0)
     dry.compile(0)
-    assert set(places) == {max(before, COMPILING_NICE)}
+    assert set(places) == {max(before, FIRST_NICE)}
+    places.clear()
+    dry.left.passed = len(dry.chunks[0].cases)
+    dry.compile(1)
+    assert set(places) == {max(before, REST_NICE)}
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 

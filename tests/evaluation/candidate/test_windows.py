@@ -22,7 +22,7 @@ def taken() -> int:
 
 def test_it_takes_addresses_and_no_memory_for_as_long_as_it_is_held():
     before, memory = taken(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    room = windows.keep_away()
+    room = windows.take_addresses()
     assert room is not None
     assert taken() - before >= windows.ROOM_BYTES
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1 << 20  # KiB
@@ -35,7 +35,7 @@ def test_where_addresses_are_limited_there_is_none():
         "import resource\n"
         "from BackendBench.vllm_backend.evaluation.candidate import windows\n"
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 34, 1 << 34))\n"
-        "print(windows.keep_away())\n"
+        "print(windows.take_addresses())\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "None", done.stderr[-2000:]

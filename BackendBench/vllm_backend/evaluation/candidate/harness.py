@@ -45,10 +45,6 @@ CYCLES_A_MICROSECOND = 1980
 TOO_LATE = 2.0
 """Where a block was not held up for long enough, queueing the next one may take so many times longer."""
 
-COMPILING_NICE = 10
-"""A tenth of a share of a core, beside somebody who needs one. Compiling takes most of all cores, and who makes a
-context or loads a kernel meanwhile holds a lock of the driver's for which everybody else waits."""
-
 DRIVERS_SETTINGS = ("CUDA_", "NVIDIA_", "PYTORCH_")
 """Begin the names of what a GPU's driver, or torch's use of it, reads in the environment."""
 
@@ -114,11 +110,10 @@ class Harness:
             _limit_threads(request["threads"])
             return {}
         self._forget_settings()
+        self._room = windows.keep_away()
         self._device = torch.device("cuda", request["device_index"])
         torch.cuda.set_device(self._device)
         torch.cuda.set_per_process_memory_fraction(request["memory_fraction"], self._device)
-        torch.cuda.synchronize()  # the context is there from now on
-        self._room = windows.keep_away()
         torch.zeros(1, device=self._device)
         torch.cuda.synchronize()
         return {}
@@ -195,9 +190,9 @@ class Harness:
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``gpu``: figures of
         a GPU of which there is no context yet, see absent_gpu.py; ``anew`` says then that something is left over, and
-        that the process is not to be used any more.
+        that the process is not to be used any more. ``nice``: see ``_step_back``.
         """
-        with ThreadPoolExecutor(1, initializer=_step_back) as aside:
+        with ThreadPoolExecutor(1, initializer=_step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()
 
     def _dry_run_aside(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -402,10 +397,11 @@ class Harness:
         }
 
 
-def _step_back() -> None:
-    """Have this thread, and what it starts, wait where others want a core. On Linux the call is about a thread."""
+def _step_back(nice: int) -> None:
+    """Have this thread, and what it starts, wait where others want a core, the more so the larger ``nice`` (0 to 19).
+    On Linux the call is about a thread."""
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, COMPILING_NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def _memory(tensor: torch.Tensor) -> tuple[int, int]:

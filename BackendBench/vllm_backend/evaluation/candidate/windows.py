@@ -1,10 +1,10 @@
 """Room between a GPU process's memory and the windows through which a kernel sees shared and local memory.
 
-- An address in such a window is not one of global memory: where all multiprocessors meet one, the driver reports each
-  of them, 1.1 to 1.35 s in which the whole GPU stands still; an address that nobody has costs 0.15 to 0.17 s (H200,
-  driver 580; one multiprocessor alone 0.05 and 0.14 s).
-- The driver lays allocations right below these windows, 0.2 and 4 GB away, so that an index gone astray meets them as
-  chance will have it. It takes what is free of the process's own addresses, so addresses that are taken keep it away.
+- A kernel that meets an address in such a window and one that nobody has stops the whole GPU for 0.78 s, one that only
+  meets addresses that nobody has for 0.15 to 0.17 s (H200, driver 580).
+- The driver lays windows where the process has free addresses when it wakes, and memory where it has some when it makes
+  the context: right below, 0.2 to 4 GB away, so that an index gone astray meets them as chance will have it. Addresses
+  that are taken in between keep them apart.
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ ROOM_BYTES = 1 << 36
 
 
 def keep_away() -> mmap.mmap | None:
-    """Take so many addresses, which costs no memory. To be called when the context has been made and nothing is
-    allocated; holds as long as the result lives. None where the system refuses: then it is slower, not wrong."""
+    """Wake CUDA's driver and take so many addresses, which costs no memory. To be called before there is a context;
+    holds as long as the result lives. None where the system refuses: then it is slower, not wrong."""
+    from cuda.bindings import driver
+
+    driver.cuInit(0)  # what fails here fails again, with a message, when torch makes the context
+    return take_addresses()
+
+
+def take_addresses() -> mmap.mmap | None:
+    """See ``keep_away``."""
     try:
         return mmap.mmap(-1, ROOM_BYTES, flags=mmap.MAP_PRIVATE, prot=0)
     except (OSError, ValueError):

@@ -52,6 +52,11 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
+FIRST_NICE, REST_NICE = 10, 15
+"""How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
+all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
+waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
+passed need: one of them may take all cores for seconds."""
 GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
@@ -247,7 +252,7 @@ class CorrectnessStage:
             try:
                 reply = await session.request(
                     "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
-                    turns=[call.turn for call in calls], gpu=gpu,
+                    turns=[call.turn for call in calls], gpu=gpu, nice=REST_NICE if left.passed else FIRST_NICE,
                 )  # fmt: skip
             except CandidateFailed as error:
                 if error.failure.error_type not in mended:
