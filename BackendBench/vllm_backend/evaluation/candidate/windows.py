@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import mmap
 
+import torch
+
 ROOM_BYTES = 1 << 36
 """An int32 index over float64, the farthest that a kernel goes astray without 64-bit arithmetic, reaches 16 GiB."""
 
@@ -18,9 +20,7 @@ ROOM_BYTES = 1 << 36
 def keep_away() -> mmap.mmap | None:
     """Wake CUDA's driver and take so many addresses, which costs no memory. To be called before there is a context;
     holds as long as the result lives. None where the system refuses: then it is slower, not wrong."""
-    from cuda.bindings import driver
-
-    driver.cuInit(0)  # what fails here fails again, with a message, when torch makes the context
+    torch.cuda.init()
     return take_addresses()
 
 
