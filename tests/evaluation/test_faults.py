@@ -411,6 +411,27 @@ def test_a_stream_judged_twice_ends_the_same(loop: asyncio.AbstractEventLoop, cl
     assert {name for name, ended in first.items() if ended == "accepted"} == controls
 
 
+def test_a_candidate_that_hangs_keeps_nobody_from_being_timed(loop: asyncio.AbstractEventLoop) -> None:
+    honest = next(f for f in candidate_files.load("controls", "cpu") if f.name == "numba_relu_loop")
+    client = JudgeClient(settings(timing="quick", correctness_seconds=600.0))
+
+    async def beside_one_that_hangs() -> None:
+        await client.start()
+        hanging = asyncio.ensure_future(client.evaluate(candidate("r:hangs", code=HANGS)))
+        await until(lambda: bool(busy_candidates(client)))
+        verdict = await client.evaluate(honest.task("cpu"))
+        assert verdict.correct
+        assert verdict.timings
+        assert not hanging.done()
+        await until(lambda: bool(busy_candidates(client)))  # and it goes on
+        hanging.cancel()
+
+    try:
+        loop.run_until_complete(asyncio.wait_for(beside_one_that_hangs(), 5 * PATIENCE))
+    finally:
+        loop.run_until_complete(client.close())
+
+
 @pytest.fixture
 def without_seccomp(tmp_path: Path) -> dict[str, str]:
     """An environment in which the library of one strong layer cannot be loaded."""

@@ -80,7 +80,8 @@ class Judge:
         )
         places = capacity.timing_places(memory, shared)
         self._timing_places = asyncio.Semaphore(places)
-        self._lock = DeviceLock(max(1, min(BATCH, places - 2, self.concurrency // 3)))
+        batch = max(1, min(BATCH, places - 2, self.concurrency // 3))
+        self._lock = DeviceLock(batch, stopping=settings.target == "cpu")
         floor = Floor(self._lock, CompilerPlaces(compiling), settings.target)
         self._huge = asyncio.Lock()
         """Two candidates with gigabytes of inputs may not fit beside each other."""

@@ -25,7 +25,7 @@ from BackendBench.vllm_backend.evaluation.failure import CandidateFailed
 from BackendBench.vllm_backend.evaluation.memory.arena import Attached
 from BackendBench.vllm_backend.evaluation.memory.shared_calls import Buffers
 from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
-from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
+from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock, Process
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
 from BackendBench.vllm_backend.operations import catalog
@@ -40,6 +40,8 @@ class Here:
 
     stage = ""
     case_names: Any = ()
+    rested = 0.0
+    stoppable = False
 
     def __init__(self) -> None:
         self._harness = Harness(socket.socketpair()[0])
@@ -67,6 +69,12 @@ class Here:
         """At once."""
         self.is_gone = self.killed
         return True
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def go_on(self) -> None:
+        """Nothing was stopped."""
 
 
 def examined(
@@ -114,8 +122,8 @@ class Watched(DeviceLock):
         self.used: list[str] = []
 
     @asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        async with super().shared():
+    async def shared(self, process: Process | None = None) -> AsyncIterator[None]:
+        async with super().shared(process):
             self.used.append("shared")
             yield
 

@@ -332,6 +332,8 @@ def test_who_gives_up_wanting_it_lets_newcomers_in(inside):
 class Mortal:
     """A process that is gone when it is told so."""
 
+    stoppable = False
+
     def __init__(self) -> None:
         self.killed = False
         self.end = asyncio.Event()
@@ -341,6 +343,12 @@ class Mortal:
 
     async def gone(self) -> bool:
         return await self.end.wait()
+
+    def stop(self) -> None:
+        """Not this one."""
+
+    def go_on(self) -> None:
+        """Nor this."""
 
 
 @pytest.mark.parametrize("exclusively", [False, True])
@@ -442,3 +450,104 @@ def test_beside_what_is_left_behind_others_share_or_have_it_and_are_alone_when_i
         assert alone.done()
 
     play(scene)
+
+
+class Stopped:
+    """A process that shares the device, and whether it was stopped."""
+
+    def __init__(self, stoppable: bool) -> None:
+        self.stoppable = stoppable
+        self.stopped = False
+
+    def kill(self) -> None:
+        """Nothing to end."""
+
+    async def gone(self) -> bool:
+        return True
+
+    def stop(self) -> None:
+        assert self.stoppable and not self.stopped
+        self.stopped = True
+
+    def go_on(self) -> None:
+        assert self.stopped
+        self.stopped = False
+
+
+def beside_slow_ones(*processes: Stopped, **lock: Any) -> DeviceLock:
+    """A lock that stops who shares the device from the first moment on, as these do."""
+    made = DeviceLock(1, **{"patience": 0.0, "long": 0.0, "stopping": True} | lock)
+
+    async def share(process: Stopped) -> None:
+        async with made.shared_by(process):
+            await asyncio.Event().wait()
+
+    for process in processes:
+        made._keep(asyncio.ensure_future(share(process)))
+    return made
+
+
+async def enters(lock: DeviceLock, while_inside: Callable[[], None], seconds: float = 10.0) -> bool:
+    """Whether somebody who wants the device alone has it by then."""
+
+    async def use() -> None:
+        async with lock.exclusive(timed=True):
+            while_inside()
+            await settle()
+            while_inside()
+
+    done, _ = await asyncio.wait({asyncio.ensure_future(use())}, timeout=seconds)
+    for task in done:
+        await task
+    return bool(done)
+
+
+def test_who_is_slow_is_stopped_while_another_one_is_alone():
+    async def scene() -> None:
+        slow = [Stopped(True), Stopped(True)]
+        lock = beside_slow_ones(*slow)
+        for _ in range(2):
+
+            def all_stopped() -> None:
+                assert all(process.stopped for process in slow)
+
+            assert await enters(lock, all_stopped)
+            assert not any(process.stopped for process in slow)
+
+    asyncio.run(scene())
+
+
+def test_nobody_is_stopped_for_whom_the_judge_works():
+    async def scene() -> None:
+        slow = [Stopped(True), Stopped(False)]
+        lock = beside_slow_ones(*slow)
+        assert not await enters(lock, lambda: None, 0.2)
+        assert not slow[0].stopped
+        slow[1].stoppable = True  # nothing tells the lock
+        assert await enters(lock, lambda: None)
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("other", [{"stopping": False}, {"long": FOREVER}])
+def test_who_has_just_come_or_works_on_a_gpu_is_not_stopped(other: dict[str, Any]):
+    async def scene() -> None:
+        assert not await enters(beside_slow_ones(Stopped(True), **other), lambda: None, 0.2)
+
+    asyncio.run(scene())
+
+
+def test_who_gives_up_while_he_is_stopped_is_counted_no_more():
+    async def scene() -> None:
+        slow = Stopped(True)
+        lock = beside_slow_ones(slow)
+        (sharing,) = lock._tasks
+
+        def give_up() -> None:
+            sharing.cancel()
+
+        assert await enters(lock, give_up)
+        slow.stoppable = False
+        assert await enters(lock, lambda: None)
+
+    asyncio.run(scene())

@@ -30,7 +30,7 @@ from ..resources.compiler_places import CompilerPlaces, Taken
 from ..resources.device_lock import DeviceLock, Process
 from ..resources.quiet import is_quiet
 from ..settings import JudgeSettings
-from ..trial import Examination, Trial
+from ..trial import Examination
 from . import case_plan, outputs
 from .case_plan import Chunk
 from .steps import CONFIRMED_CHUNKS, Step, ToCompile, calls_to_compile, steps, turns
@@ -92,13 +92,13 @@ class Floor:
     target: Target
 
     @asynccontextmanager
-    async def compiling(self, trial: Trial, prefix: str) -> AsyncIterator[Taken | None]:
+    async def compiling(self, one: Examination) -> AsyncIterator[Taken | None]:
         """A core to compile on, or more. On a CPU compiling disturbs a timing like any other work; beside a GPU it does
         not."""
         place: AbstractAsyncContextManager[Taken | None] = (
-            self.compilers.taken() if self.target == "cuda" else self.lock.shared()
+            self.compilers.taken() if self.target == "cuda" else self.lock.shared(one.session)
         )
-        async with trial.waiting(prefix, place) as taken, trial.stage(prefix + "compile"):
+        async with one.trial.waiting(one.prefix, place) as taken, one.trial.stage(one.prefix + "compile"):
             yield taken
 
     @asynccontextmanager
@@ -118,6 +118,7 @@ class Progress:
     """What is left to a candidate, waiting for others not counted, and what is not done yet."""
 
     deadline: float
+    """By ``_own_time``."""
     compiling: float
     turn: int = 0
     """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
@@ -145,11 +146,11 @@ class CorrectnessStage:
         """Load it. ``gpu``: its figures, where the process has no context yet; then what the first step needs is
         compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
         to be used any more. ``spent``: seconds of compiling in such a process. Raises CandidateFailed."""
-        async with self._floor.compiling(one.trial, one.prefix):
+        async with self._floor.compiling(one):
             if not await self._load(one, bare=gpu is not None):
                 return None
         left = Progress(
-            time.monotonic() + self._settings.correctness_seconds,
+            _own_time(one) + self._settings.correctness_seconds,
             max(0.1, self._settings.compile_seconds - spent),
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
@@ -220,7 +221,7 @@ class CorrectnessStage:
         if not needed:
             return
         asked, most, session = time.monotonic(), MOST_THREADS, one.session
-        async with self._floor.compiling(one.trial, one.prefix) as cores:
+        async with self._floor.compiling(one) as cores:
             calls = 1  # one of a tuned matrix product may take seconds
             while needed > 0 and left.compiled:
                 threads = cores.adjust(most) if cores else 1
@@ -267,7 +268,7 @@ class CorrectnessStage:
 
     async def _check(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         one.session.stage = "the correctness cases"
-        limit = max(0.1, left.deadline - time.monotonic())
+        limit = max(0.1, left.deadline - _own_time(one))
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
@@ -339,7 +340,7 @@ class CorrectnessStage:
     async def _endure(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         """Many calls."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
-        limit = max(0.1, left.deadline - time.monotonic())
+        limit = max(0.1, left.deadline - _own_time(one))
         first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
         turns = [left.turn + index % first for index in range(len(chunk.cases))]
         reply = await self._called(one, chunk, limit, turns, settled=False)
@@ -385,3 +386,8 @@ class CorrectnessStage:
             if failure is not None:
                 return index, failure
         return None
+
+
+def _own_time(one: Examination) -> float:
+    """A clock that stands still while its process is stopped, seconds."""
+    return time.monotonic() - one.session.rested

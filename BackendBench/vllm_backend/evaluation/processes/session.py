@@ -3,15 +3,19 @@
 - Every request has a secret id and a time limit; a reply with another id is a protocol violation.
 - Whatever goes wrong becomes one typed exception; after any of them the process is dead or being killed.
 - A death is blamed on the candidate only while the warm server that made the process is alive.
+- A process that works on a request can be stopped for a while, which counts against none of its limits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 from ...state.error_type import ErrorType
@@ -19,6 +23,8 @@ from ..failure import CandidateFailed, Failure, InfrastructureFault, from_except
 from ..memory.shared_calls import Buffers
 from . import wire
 
+LOOK_SECONDS = 0.02
+"""Between two looks at the clock of a process that is stopped just before its limit."""
 EXIT_GRACE_SECONDS = 5.0
 """How long the wait status of a dead process may take to arrive; a GPU context takes up to a second to tear down."""
 
@@ -43,6 +49,41 @@ class Session:
         """Whether all that it started dies with it."""
         self.trusted = False
         """Whether it runs no candidate but eager: its failures are faults of the infrastructure."""
+        self._working = False
+        """Whether it works on a request."""
+        self._awake = asyncio.Event()
+        self._awake.set()
+        self._stopped, self._rested = 0.0, 0.0
+        """When it was stopped last, and how long it was before."""
+
+    @property
+    def rested(self) -> float:
+        """Seconds for which it has been stopped."""
+        return self._rested + (0.0 if self._awake.is_set() else time.monotonic() - self._stopped)
+
+    @property
+    def stoppable(self) -> bool:
+        """Whether it works on a request: until it has answered, and goes on, nobody else works for it."""
+        return self._working and not self._closed
+
+    def stop(self) -> None:
+        """Have it wait, if it is ``stoppable``; its answer, too, until it goes on."""
+        if self.stoppable and self._awake.is_set():
+            self._awake.clear()
+            self._stopped = time.monotonic()
+            self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After ``stop``."""
+        if not self._awake.is_set():
+            self._rested = self.rested
+            self._awake.set()
+            self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if not self._closed and not self._exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def request(
         self, do: str, timeout: float, descriptors: Sequence[int] = (), **payload: Any
@@ -75,7 +116,7 @@ class Session:
         identity = secrets.token_hex(8)
         message = {"do": do, "id": identity, **payload}
         try:
-            reply = await asyncio.wait_for(self._exchange(message, descriptors), timeout)
+            reply = await self._in_time(self._exchange(message, descriptors), timeout)
         except asyncio.TimeoutError:
             self.kill()
             raise CandidateFailed(from_timeout(self.stage, timeout)) from None
@@ -90,6 +131,23 @@ class Session:
                 Failure(ErrorType.PROTOCOL_VIOLATION, "a reply to a request that was not made")
             )
         return self._checked(reply)
+
+    async def _in_time(self, exchange: Coroutine[Any, Any, dict[str, Any]], seconds: float) -> dict[str, Any]:
+        """Its result. Raises asyncio.TimeoutError after ``seconds`` in which the process was not stopped."""
+        reply, end = asyncio.ensure_future(exchange), time.monotonic() + seconds - self.rested
+        self._working = True
+        try:
+            while not reply.done():
+                left = end + self.rested - time.monotonic()
+                if left <= 0:
+                    raise asyncio.TimeoutError
+                await asyncio.wait({reply}, timeout=max(left, LOOK_SECONDS))
+            await self._awake.wait()
+            return reply.result()
+        finally:
+            self._working = False
+            reply.cancel()  # nobody may read the channel when it is closed: another process may get its number
+            await asyncio.wait({reply})
 
     async def _exchange(self, message: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
         await wire.send_async(self._sock, message, descriptors)

@@ -7,6 +7,7 @@
   wait. After a batch everybody who waits to share goes.
 - Somebody who shares for long (a kernel that hangs) holds the turn up anyway: meanwhile newcomers go in as well, and so
   they do, a few times over, where one of those stays for long.
+- On a CPU he does not: his process is stopped while others are timed.
 """
 
 from __future__ import annotations
@@ -41,11 +42,22 @@ class Process(Protocol):
     async def gone(self) -> bool:
         """Wait until it has ended."""
 
+    @property
+    def stoppable(self) -> bool:
+        """Whether nothing is done for it now but by itself."""
+
+    def stop(self) -> None:
+        """Have it do nothing."""
+
+    def go_on(self) -> None:
+        """After ``stop``."""
+
 
 class DeviceLock:
     """A shared/exclusive lock for one event loop in which both sides take turns.
 
-    ``batch``: exclusive uses in a row while somebody waits to share. The others: seconds, see the constants.
+    ``batch``: exclusive uses in a row while somebody waits to share. ``stopping``: whether processes that share for
+    long are stopped while somebody is alone; what a GPU works on cannot be. The others: seconds, see the constants.
     """
 
     def __init__(
@@ -54,7 +66,11 @@ class DeviceLock:
         patience: float = PATIENCE_SECONDS,
         long: float = LONG_SECONDS,
         sole: float = SOLE_SECONDS,
+        stopping: bool = False,
     ) -> None:
+        self._stopping = stopping
+        self._slow: list[Process] = []
+        """Who shares the device for long, and is to be stopped where he can be."""
         self._batch, self._patience, self._long, self._sole = batch, patience, long, sole
         self._condition = asyncio.Condition()
         self._sharing = 0
@@ -86,8 +102,8 @@ class DeviceLock:
         self._tasks: set[asyncio.Future[None]] = set()
 
     @contextlib.asynccontextmanager
-    async def shared(self) -> AsyncIterator[None]:
-        """Use the device beside others."""
+    async def shared(self, process: Process | None = None) -> AsyncIterator[None]:
+        """Use the device beside others. ``process``: all that does, if it is only one."""
         async with self._condition:
             self._arrived += 1
             mine = self._arrived
@@ -100,8 +116,13 @@ class DeviceLock:
             self._sharing += 1
             late = self.timings_turn and mine > self._admitted
             generation = self._generation + 1 if late else 0
+        slow: contextlib.AbstractContextManager[None]
+        if process is not None and self._stopping:
+            slow = self._noted_when_slow(process)
+        else:
+            slow = self._counted_after(self._long, partial(self._straggle, generation))
         try:
-            with self._counted_after(self._long, partial(self._straggle, generation)):
+            with slow:
                 yield
         finally:
             async with self._condition:
@@ -111,7 +132,7 @@ class DeviceLock:
     @contextlib.asynccontextmanager
     async def shared_by(self, process: Process) -> AsyncIterator[None]:
         """``shared`` for a process: where it fails it is killed, and counts as there until it is gone."""
-        async with self.shared():
+        async with self.shared(process):
             with self._ended_where_it_fails(process):
                 yield
 
@@ -180,11 +201,16 @@ class DeviceLock:
                     self.timings_turn, self._generation = False, 0
                 self._condition.notify_all()
             self._exclusive = self.timings_turn = True
+            stopped = [process for process in self._slow if process.stoppable]
+        for process in stopped:
+            process.stop()
         started = time.monotonic()
         try:
             yield
         finally:
             self.exclusive_seconds += time.monotonic() - started
+            for process in stopped:
+                process.go_on()
             async with self._condition:
                 self._exclusive = False
                 self._in_a_row += 1
@@ -213,9 +239,10 @@ class DeviceLock:
         self._take_turn()
 
     def _free(self) -> bool:
-        """Nobody uses the device, and nobody is to use it before the next timing."""
+        """Nobody uses the device who cannot be stopped, and nobody is to use it before the next timing."""
         admitted = any(mine <= self._admitted for mine in self._arrivals)
-        return not (self._exclusive or self._sharing or admitted)
+        stoppable = sum(process.stoppable for process in self._slow)
+        return not (self._exclusive or self._sharing > stoppable or admitted)
 
     @contextlib.contextmanager
     def _counted_after(self, seconds: float, count: Callable[[int], None]) -> Iterator[None]:
@@ -240,6 +267,27 @@ class DeviceLock:
         if generation < MOST_GENERATIONS:
             self._stragglers += more
             self._generation = max(self._generation, generation)
+
+    @contextlib.contextmanager
+    def _noted_when_slow(self, process: Process) -> Iterator[None]:
+        """After a while; and look again and again, since it cannot be stopped at any time."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal timer
+            if process not in self._slow:
+                self._slow.append(process)
+            self._look_again_soon()
+            timer = loop.call_later(self._long, look)
+
+        timer = loop.call_later(self._long, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            if process in self._slow:
+                self._slow.remove(process)
 
     def _grow_impatient(self, more: int) -> None:
         self._impatient += more
