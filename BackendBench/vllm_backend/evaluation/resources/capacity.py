@@ -38,6 +38,8 @@ hundred MB on a CPU and of about 0.8 GB on a GPU. With a tenth of an H200 sixtee
 had each other's dropped, and candidates waited 1.6 s for them on average."""
 MOST_ON_CPU = 4
 """On a CPU compiling and checking go on side by side, timing has all cores alone; each candidate may take gigabytes."""
+BESIDE_ON_CPU = 1
+"""Candidates beyond those: one that hangs has its place for a minute of its own time."""
 
 
 def compilers(target: str, cores: int) -> int:
@@ -51,7 +53,7 @@ def in_flight(target: str, at_compilers: int, gpu_bytes: int, shared: bool) -> i
     """Candidates in flight. On a GPU each may have a context, also while a huge problem needs all the memory that there
     is. ``shared``: an engine may have some of it."""
     if target != "cuda":
-        return at_compilers
+        return at_compilers + BESIDE_ON_CPU
     share = SHARED_CONTEXT_SHARE if shared else CONTEXT_SHARE
     return max(2, min(at_compilers + WAITING, int(share * gpu_bytes / CONTEXT_BYTES)))
 
