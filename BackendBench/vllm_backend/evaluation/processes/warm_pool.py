@@ -62,6 +62,10 @@ MALLOC = {
 """glibc learns only in the course of a process to keep freed memory instead of giving it back; until then each new
 output costs page faults, up to three times the time of a relu. Eager's process has learned it, a candidate's has not:
 so both are told from the start (32 MB is the largest threshold that glibc takes)."""
+MALLOC_ON_CPU = {"MALLOC_MMAP_MAX_": "0"}
+"""Beyond that threshold an output has pages of its own each time, unless the process happens to have a free place of
+that size: a call of 2 ms takes 8 ms then. Eager's process had one for half of its calls, so that a kernel was timed at
+0.6 of its own copy. Without a GPU all outputs lie in memory that stays the process's."""
 
 
 class _NotNow(InfrastructureFault):
@@ -318,6 +322,7 @@ def environment(threads: int, gpu: str = "") -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PYTHONDONTWRITEBYTECODE": "1",
         **MALLOC,
+        **({} if gpu else MALLOC_ON_CPU),
         "CUDA_MODULE_LOADING": "LAZY",
         "CUDA_DEVICE_MAX_CONNECTIONS": CONNECTIONS,
     }

@@ -22,6 +22,7 @@ from ..failure import CandidateFailed, Failure
 from ..memory.shared_calls import BlockInputs, Buffers, LaidOut, read
 from ..processes import leftovers
 from ..processes.session import Session
+from ..resources.own_cores import OwnCores
 from .bench import FLUSH_BYTES, Bench
 from .clock_check import TimedBlock
 
@@ -85,6 +86,8 @@ class Lane:
     """Workloads that the process has been called on: it has the memory for a block, and has loaded what it needs."""
     queued: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """What queueing one call took in the last blocks, microseconds. By its own word: both sides are held up alike."""
+    own_cores: OwnCores = field(default_factory=OwnCores)
+    """On a CPU, for its threads."""
 
     @property
     def on_gpu(self) -> bool:
@@ -164,6 +167,9 @@ class Lane:
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""
+        works = do == "block" and not self.on_gpu
+        if works:
+            self.own_cores.begin(self.session.pid)
         used = self.cpu_us()
         started = time.perf_counter_ns()
         self.wake()
@@ -174,7 +180,10 @@ class Lane:
         if memory.is_cuda:  # what it queued is done before the copies are, and both are part of the wall time
             torch.cuda.synchronize(memory.device)
         wall = (time.perf_counter_ns() - started) / 1e3
-        return _Exchange(reply, kept, wall, wall if self.on_gpu else self.cpu_us() - used)
+        cpu = wall if self.on_gpu else self.cpu_us() - used
+        if works:
+            self.own_cores.settle(self.session.pid)
+        return _Exchange(reply, kept, wall, cpu)
 
 
 def _signal(pid: int, number: int) -> None:

@@ -1,0 +1,124 @@
+"""A core of its own for each thread that works while it is timed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from BackendBench.vllm_backend.evaluation.resources.own_cores import (
+    LEAST_NS,
+    OwnCores,
+    listed,
+    placed,
+    run_ns,
+    siblings,
+    spread,
+    working,
+)
+
+
+def test_who_works_is_who_ran_longest():
+    before = {1: 500, 2: 100, 3: 0, 4: 7, 6: 0}
+    now = {1: 900_500, 2: 60_100, 3: LEAST_NS - 1, 5: 10_000, 6: 8_000}  # 4 has ended, 5 has just come
+    assert working(before, now, 9) == [1, 2, 6]
+    assert working(before, now, 2) == [1, 2]
+    assert working(before, before, 2) == []
+    assert working({}, now, 2) == []
+
+
+@given(st.lists(st.integers(1, 99), unique=True), st.lists(st.integers(0, 9), unique=True))
+def test_each_has_a_core_of_its_own(threads: list[int], cores: list[int]):
+    if len(threads) > len(cores):
+        with pytest.raises(ValueError, match="not enough"):
+            placed(threads, cores)
+        return
+    found = placed(threads, cores)
+    assert list(found) == (threads if len(threads) > 1 else [])
+    assert len(set(found.values())) == len(found)
+    assert set(found.values()) <= set(cores)
+
+
+def test_hardware_threads_of_the_same_core_come_late():
+    pairs = {core: {core, core ^ 1} for core in range(8)}
+    assert spread(range(8), pairs) == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert spread([1, 2, 3], pairs) == [1, 2, 3]
+    assert spread([5, 3], {}) == [5, 3]
+
+
+def test_numbers_are_read_as_linux_lists_them():
+    assert listed("0\n") == {0}
+    assert listed("0,32-34\n") == {0, 32, 33, 34}
+    assert all(core in same for core, same in siblings().items())
+
+
+WORKS = """
+import hashlib, sys, threading
+
+def work():
+    block = bytes(1 << 20)
+    while True:
+        hashlib.sha256(block)  # without the interpreter's lock
+
+threading.Thread(target=lambda: threading.Event().wait(), daemon=True).start()
+for _ in range(int(sys.argv[1])):
+    threading.Thread(target=work, daemon=True).start()
+print("works", flush=True)
+threading.Event().wait()
+"""
+SEEN_SECONDS = 0.2
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_of_a_process_have_cores_of_their_own_where_there_are_enough(threads: int):
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    process = subprocess.Popen([sys.executable, "-c", WORKS, str(threads)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        own = OwnCores(cores)
+        own.begin(process.pid)
+        every = {thread: os.sched_getaffinity(thread) for thread in run_ns(process.pid)}
+        time.sleep(SEEN_SECONDS)
+        own.settle(process.pid)
+        moved = [
+            os.sched_getaffinity(thread) for thread in every if os.sched_getaffinity(thread) != every[thread]
+        ]
+        assert sorted(map(sorted, moved)) == ([] if threads == 1 else [[core] for core in cores])
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_who_works_no_more_gives_its_core_back():
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    process = subprocess.Popen([sys.executable, "-c", WORKS, "2"], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        own = OwnCores(cores)
+        own.begin(process.pid)
+        time.sleep(SEEN_SECONDS)
+        own.settle(process.pid)
+        own._ran = {}  # of none is known that it worked
+        own.settle(process.pid)
+        assert all(os.sched_getaffinity(thread) == set(cores) for thread in own._ran if thread != process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_process_that_is_gone_is_no_error():
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    own = OwnCores([0, 1])
+    own.begin(process.pid)
+    own.settle(process.pid)
+    assert run_ns(process.pid) == {}
