@@ -39,6 +39,7 @@ from .processes.warm_pool import WarmPool
 from .resources import capacity, cores
 from .resources.compiler_places import CompilerPlaces
 from .resources.device_lock import BATCH, DeviceLock
+from .resources.own_cores import OwnCores
 from .resources.quiet import is_quiet
 from .screening.screen import screen
 from .settings import JudgeSettings
@@ -357,6 +358,7 @@ class Judge:
     ) -> None:
         """Nothing of the candidate may run when the next one is timed."""
         cores.move(lane.session.pid, self._pool.cores.timing)
+        lane.own_cores = OwnCores() if self.device.type == "cpu" else None
         # NVML waits for the driver, which makes contexts for others meanwhile.
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:

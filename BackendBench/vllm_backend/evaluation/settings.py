@@ -25,7 +25,7 @@ class JudgeSettings(BaseModel):
     """CPU threads of eager and of the candidate alike; 0: all cores that this process may use."""
     concurrency: int = Field(default=0, ge=0)
     """Candidates in flight; 0: on a GPU one on each of four fifths of the cores (they compile) and sixteen
-    that wait for it, on the CPU target one for each core up to four. Each is timed alone."""
+    that wait for it, on the CPU target one more than there are cores, up to five. Each is timed alone."""
     compile_seconds: float = Field(default=120.0, gt=0)
     """Limit for loading the module, and for all compiling of a Triton kernel (every dtype, rank and workload). A module
     that has nvcc compile it takes 40 s, and more where all cores are busy."""

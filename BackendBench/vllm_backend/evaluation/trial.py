@@ -96,6 +96,19 @@ class Examination:
     prefix: str
     """Of the names of its stages; '' for the first examination, else it confirms."""
 
+    @asynccontextmanager
+    async def work(self, stage: str) -> AsyncIterator[None]:
+        """Book the wall time of a stage; as waiting, where the process was stopped."""
+        rested = self.session.rested
+        try:
+            async with self.trial.stage(self.prefix + stage):
+                yield
+        finally:
+            rested = self.session.rested - rested
+            if rested:
+                self.trial.book(self.prefix + stage, -rested)
+                self.trial.book(self.prefix + "wait", rested)
+
 
 def verdict(task: EvaluationTask, trial: Trial, failure: Failure | None, found: Where) -> Verdict:
     """What is recorded of a candidate."""

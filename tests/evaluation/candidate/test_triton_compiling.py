@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,7 +29,7 @@ from BackendBench.vllm_backend.evaluation.resources.compiler_places import Compi
 from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.evaluation.timing import bench
-from BackendBench.vllm_backend.evaluation.trial import Trial
+from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
 from BackendBench.vllm_backend.operations import catalog
 
 pytest.importorskip("triton")
@@ -80,6 +79,8 @@ def test_every_variant_is_compiled_once_and_the_failing_call_is_known(threads):
 class Near:
     """A session whose process is this one."""
 
+    rested = 0.0
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self.stage, self.case_names = "", ()
         self.harness = Harness(socket.socketpair()[0])
@@ -118,7 +119,9 @@ class Dry:
         )
 
     def compile(self, step: int) -> None:
-        one: Any = SimpleNamespace(session=self.near, trial=Trial(), prefix="")
+        unused: Any = None
+        session: Any = self.near
+        one = Examination(session, unused, unused, unused, Trial(), "")
         asyncio.run(self.stage._compile(one, step, self.left))
 
 

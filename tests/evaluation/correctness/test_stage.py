@@ -288,3 +288,16 @@ def test_one_wrong_answer_among_many_is_found(call: int):
         examined(LATE.format(call=call))
     assert caught.value.failure.error_type is ErrorType.WRONG_VALUES
     assert "again and again" in caught.value.failure.message
+
+
+def test_the_time_for_which_a_process_was_stopped_does_not_count():
+    class StoppedForLong(Here):
+        async def attach(self, buffers: Buffers, limit: float) -> None:
+            await super().attach(buffers, limit)
+            self.rested += 1000.0
+
+    trial = Trial()
+    session = examined(RIGHT, session=StoppedForLong(), trial=trial)
+    assert session.asked[0][0] > 1000.0
+    assert trial.seconds["wait"] >= 1000.0
+    assert sum(trial.seconds.values()) < 1000.0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from BackendBench.vllm_backend.evaluation.processes import leftovers
+from BackendBench.vllm_backend.evaluation.resources import own_cores
 from BackendBench.vllm_backend.evaluation.resources.own_cores import (
     LEAST_NS,
     OwnCores,
@@ -32,16 +37,16 @@ def test_who_works_is_who_ran_longest():
     assert working({}, now, 2) == []
 
 
-@given(st.lists(st.integers(1, 99), unique=True), st.lists(st.integers(0, 9), unique=True))
-def test_each_has_a_core_of_its_own(threads: list[int], cores: list[int]):
-    if len(threads) > len(cores):
-        with pytest.raises(ValueError, match="not enough"):
-            placed(threads, cores)
-        return
-    found = placed(threads, cores)
-    assert list(found) == (threads if len(threads) > 1 else [])
-    assert len(set(found.values())) == len(found)
-    assert set(found.values()) <= set(cores)
+@given(st.permutations(range(6)), st.data())
+def test_each_has_a_core_of_its_own_and_keeps_it(cores: list[int], data: st.DataObject):
+    found: dict[int, int] = {}
+    for _ in range(5):
+        threads = data.draw(st.lists(st.integers(1, 12), unique=True, max_size=len(cores)))
+        before, found = found, placed(threads, cores, found)
+        assert list(found) == (threads if len(threads) > 1 else [])
+        assert len(set(found.values())) == len(found)
+        assert set(found.values()) <= set(cores)
+        assert all(found[thread] == before[thread] for thread in found.keys() & before.keys())
 
 
 def test_hardware_threads_of_the_same_core_come_late():
@@ -74,45 +79,56 @@ threading.Event().wait()
 SEEN_SECONDS = 0.2
 
 
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_of_a_process_have_cores_of_their_own_where_there_are_enough(threads: int):
-    cores = sorted(os.sched_getaffinity(0))[:2]
+@contextlib.contextmanager
+def at_work(threads: int) -> Iterator[int]:
+    """The number of a process of which so many threads work, and two wait."""
     process = subprocess.Popen([sys.executable, "-c", WORKS, str(threads)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        own = OwnCores(cores)
-        own.begin(process.pid)
-        every = {thread: os.sched_getaffinity(thread) for thread in run_ns(process.pid)}
-        time.sleep(SEEN_SECONDS)
-        own.settle(process.pid)
-        moved = [
-            os.sched_getaffinity(thread) for thread in every if os.sched_getaffinity(thread) != every[thread]
-        ]
-        assert sorted(map(sorted, moved)) == ([] if threads == 1 else [[core] for core in cores])
+        while leftovers._state(Path(f"/proc/{process.pid}/stat")) != "S":  # its main thread waits, too
+            time.sleep(0.01)
+        yield process.pid
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_who_works_no_more_gives_its_core_back():
-    cores = sorted(os.sched_getaffinity(0))[:2]
-    process = subprocess.Popen([sys.executable, "-c", WORKS, "2"], stdout=subprocess.PIPE)
-    try:
         assert process.stdout is not None
-        process.stdout.readline()
+        process.stdout.close()
+
+
+def worked(own: OwnCores, pid: int) -> None:
+    """A block."""
+    own.begin(pid)
+    time.sleep(SEEN_SECONDS)
+    own.settle(pid)
+
+
+TWO = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+
+
+@TWO
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_of_a_process_have_cores_of_their_own_where_there_are_enough(threads: int):
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    with at_work(threads) as pid:
+        every = {thread: os.sched_getaffinity(thread) for thread in run_ns(pid)}
+        worked(OwnCores(cores), pid)
+        now = {thread: os.sched_getaffinity(thread) for thread in every}
+        moved = [now[thread] for thread in every if now[thread] != every[thread]]
+        assert sorted(map(sorted, moved)) == ([] if threads == 1 else [[core] for core in cores])
+
+
+@TWO
+def test_who_works_no_more_gives_its_core_back(monkeypatch: pytest.MonkeyPatch):
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    with at_work(2) as pid:
         own = OwnCores(cores)
-        own.begin(process.pid)
-        time.sleep(SEEN_SECONDS)
-        own.settle(process.pid)
-        own._ran = {}  # of none is known that it worked
-        own.settle(process.pid)
-        assert all(os.sched_getaffinity(thread) == set(cores) for thread in own._ran if thread != process.pid)
-    finally:
-        process.kill()
-        process.wait()
+        worked(own, pid)
+        had = list(own._placed)
+        assert len(had) == 2
+        monkeypatch.setattr(own_cores, "LEAST_NS", 1 << 62)
+        worked(own, pid)
+        assert all(os.sched_getaffinity(thread) == set(cores) for thread in had)
 
 
 def test_a_process_that_is_gone_is_no_error():

@@ -98,7 +98,7 @@ class Floor:
         place: AbstractAsyncContextManager[Taken | None] = (
             self.compilers.taken() if self.target == "cuda" else self.lock.shared(one.session)
         )
-        async with one.trial.waiting(one.prefix, place) as taken, one.trial.stage(one.prefix + "compile"):
+        async with one.trial.waiting(one.prefix, place) as taken, one.work("compile"):
             yield taken
 
     @asynccontextmanager
@@ -150,7 +150,7 @@ class CorrectnessStage:
             if not await self._load(one, bare=gpu is not None):
                 return None
         left = Progress(
-            _own_time(one) + self._settings.correctness_seconds,
+            _own_time(one.session) + self._settings.correctness_seconds,
             max(0.1, self._settings.compile_seconds - spent),
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
@@ -183,7 +183,7 @@ class CorrectnessStage:
         waited = time.monotonic()
         async with (
             self._floor.device(one.session, alone=one.trial.again and not left.passed),
-            one.trial.stage(one.prefix + "correctness"),
+            one.work("correctness"),
         ):
             waited = time.monotonic() - waited
             left.deadline += waited
@@ -220,7 +220,8 @@ class CorrectnessStage:
         needed = sum(call.step <= step for call in left.calls)
         if not needed:
             return
-        asked, most, session = time.monotonic(), MOST_THREADS, one.session
+        session, most = one.session, MOST_THREADS
+        asked = _own_time(session)
         async with self._floor.compiling(one) as cores:
             calls = 1  # one of a tuned matrix product may take seconds
             while needed > 0 and left.compiled:
@@ -234,7 +235,7 @@ class CorrectnessStage:
                 calls = CALLS_A_THREAD
                 session.stage, session.case_names = "compiling", [call.name for call in now]
                 most = await self._compile_some(session, now, left, threads, gpu)
-        left.deadline += time.monotonic() - asked
+        left.deadline += _own_time(session) - asked
 
     @staticmethod
     async def _compile_some(
@@ -245,11 +246,11 @@ class CorrectnessStage:
         gpu: Mapping[str, int] | None,
     ) -> int:
         """Returns on how many threads the next ones may be compiled."""
-        started = time.monotonic()
+        started = _own_time(session)
         mended = MENDED if gpu is None else MENDED_BY_A_CONTEXT
         # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
         for at_a_time in sorted({threads, 1}, reverse=True):
-            limit = max(0.1, left.compiling - (time.monotonic() - started))
+            limit = max(0.1, left.compiling - (_own_time(session) - started))
             try:
                 reply = await session.request(
                     "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
@@ -263,12 +264,12 @@ class CorrectnessStage:
             break
         else:
             left.compiled = False
-        left.compiling = max(0.1, left.compiling - (time.monotonic() - started))
+        left.compiling = max(0.1, left.compiling - (_own_time(session) - started))
         return MOST_THREADS if at_a_time == threads else 1
 
     async def _check(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         one.session.stage = "the correctness cases"
-        limit = max(0.1, left.deadline - _own_time(one))
+        limit = max(0.1, left.deadline - _own_time(one.session))
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
@@ -340,7 +341,7 @@ class CorrectnessStage:
     async def _endure(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         """Many calls."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
-        limit = max(0.1, left.deadline - _own_time(one))
+        limit = max(0.1, left.deadline - _own_time(one.session))
         first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
         turns = [left.turn + index % first for index in range(len(chunk.cases))]
         reply = await self._called(one, chunk, limit, turns, settled=False)
@@ -388,6 +389,6 @@ class CorrectnessStage:
         return None
 
 
-def _own_time(one: Examination) -> float:
-    """A clock that stands still while its process is stopped, seconds."""
-    return time.monotonic() - one.session.rested
+def _own_time(session: Session) -> float:
+    """A clock that stands still while the process is stopped, seconds."""
+    return time.monotonic() - session.rested

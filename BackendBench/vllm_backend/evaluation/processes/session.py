@@ -146,8 +146,10 @@ class Session:
             return reply.result()
         finally:
             self._working = False
-            reply.cancel()  # nobody may read the channel when it is closed: another process may get its number
-            await asyncio.wait({reply})
+            if (
+                reply.cancel()
+            ):  # nobody may read the channel when it is closed: another process may get its number
+                await asyncio.wait({reply})
 
     async def _exchange(self, message: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
         await wire.send_async(self._sock, message, descriptors)

@@ -28,6 +28,8 @@ SOLE_SECONDS = 2.0
 """How long somebody who shares the device waits until the others have left. They are few then, and slow if he hangs."""
 LONG_SECONDS = 0.6
 """Nearly all who check have left by then."""
+LOOK_SECONDS = 0.05
+"""Between two looks whether somebody can be stopped."""
 MOST_GENERATIONS = 4
 """Of newcomers, each let in by one of the generation before who stays for long: without a bound timings could wait for
 ever."""
@@ -202,10 +204,10 @@ class DeviceLock:
                 self._condition.notify_all()
             self._exclusive = self.timings_turn = True
             stopped = [process for process in self._slow if process.stoppable]
-        for process in stopped:
-            process.stop()
         started = time.monotonic()
         try:
+            for process in stopped:
+                process.stop()
             yield
         finally:
             self.exclusive_seconds += time.monotonic() - started
@@ -270,7 +272,8 @@ class DeviceLock:
 
     @contextlib.contextmanager
     def _noted_when_slow(self, process: Process) -> Iterator[None]:
-        """After a while; and look again and again, since it cannot be stopped at any time."""
+        """After a while; and look again and again, since it cannot be stopped at any time: not while the judge compares
+        what it answered or draws what comes next."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle
 
@@ -279,7 +282,7 @@ class DeviceLock:
             if process not in self._slow:
                 self._slow.append(process)
             self._look_again_soon()
-            timer = loop.call_later(self._long, look)
+            timer = loop.call_later(LOOK_SECONDS, look)
 
         timer = loop.call_later(self._long, look)
         try:

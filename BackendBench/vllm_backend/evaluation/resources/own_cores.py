@@ -28,14 +28,13 @@ class OwnCores:
         self._placed: dict[int, int] = {}
 
     def begin(self, pid: int) -> None:
-        """Before the first block."""
-        if not self._ran:
-            self._ran = run_ns(pid)
+        """Before a block."""
+        self._ran = run_ns(pid)
 
     def settle(self, pid: int) -> None:
         """After a block, while the process is stopped: for the next ones."""
-        before, self._ran = self._ran, run_ns(pid)
-        wanted = placed(working(before, self._ran, len(self._cores)), self._cores)
+        worked = working(self._ran, run_ns(pid), len(self._cores))
+        wanted = placed(worked, self._cores, self._placed)
         for thread in wanted.keys() | self._placed.keys():
             if wanted.get(thread) != self._placed.get(thread):
                 core = wanted.get(thread)
@@ -52,12 +51,14 @@ def working(before: Mapping[int, int], now: Mapping[int, int], most: int) -> lis
     return sorted(sorted(worked, key=lambda thread: (-ran[thread], thread))[:most])
 
 
-def placed(threads: Sequence[int], cores: Sequence[int]) -> dict[int, int]:
-    """The core of each thread. Empty where there is only one, which no other one of its process is in the way of.
-    Raises ValueError where there are not enough."""
-    if len(threads) > len(cores):
-        raise ValueError("not enough cores")
-    return dict(zip(threads, cores, strict=False)) if len(threads) > 1 else {}
+def placed(threads: Sequence[int], cores: Sequence[int], before: Mapping[int, int]) -> dict[int, int]:
+    """The core of each thread, of which there are no more than cores; who had one ``before`` has it again. Empty where
+    there is only one, which no other one of its process is in the way of."""
+    if len(threads) < 2:
+        return {}
+    found = {thread: before[thread] for thread in threads if thread in before}
+    free = (core for core in cores if core not in found.values())
+    return {thread: found[thread] if thread in found else next(free) for thread in threads}
 
 
 def spread(cores: Sequence[int], same_core: Mapping[int, Collection[int]]) -> list[int]:

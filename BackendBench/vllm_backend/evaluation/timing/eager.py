@@ -18,6 +18,7 @@ from ..memory.shared_calls import Buffers
 from ..processes.session import Session
 from ..processes.warm_pool import WarmPool
 from ..resources import cores
+from ..resources.own_cores import OwnCores
 from .bench import Bench
 from .lane import Lane
 
@@ -90,6 +91,7 @@ class EagerProcess:
         """Name and source of the operation."""
         self._warm: dict[tuple[str, str], set[str]] = {}
         """Workloads of each operation that the process has been called on."""
+        self._own_cores: OwnCores | None = None
 
     async def lane(self, operation: Operation, room: tuple[int, int]) -> Lane:
         """See ``EagerSide.lanes``."""
@@ -98,7 +100,7 @@ class EagerProcess:
             await self._replace(session, self._grown(room))
         assert self._buffers is not None
         warm = self._warm.setdefault(self._loaded, set())
-        return Lane(session, self._buffers, self._limit, warm=warm)
+        return Lane(session, self._buffers, self._limit, warm=warm, own_cores=self._own_cores)
 
     async def rehearse(
         self, operation: Operation, room: tuple[int, int], benches: Sequence[Bench], rng: random.Random
@@ -141,6 +143,7 @@ class EagerProcess:
             self._session.trusted = True
             cores.move(self._session.pid, self._pool.cores.timing)
             self._loaded, self._warm = ("", ""), {}
+            self._own_cores = OwnCores() if self._device.type == "cpu" else None
         if self._loaded != (operation.name, operation.source):
             await self._session.request(
                 "load_reference", LOAD_SECONDS, operation=operation.name, source=operation.source,

@@ -86,8 +86,8 @@ class Lane:
     """Workloads that the process has been called on: it has the memory for a block, and has loaded what it needs."""
     queued: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     """What queueing one call took in the last blocks, microseconds. By its own word: both sides are held up alike."""
-    own_cores: OwnCores = field(default_factory=OwnCores)
-    """On a CPU, for its threads."""
+    own_cores: OwnCores | None = None
+    """For its threads, while it has a CPU for itself."""
 
     @property
     def on_gpu(self) -> bool:
@@ -167,9 +167,9 @@ class Lane:
 
     async def _exchange(self, keep: Keep, do: str, **payload: Any) -> _Exchange:
         """One request to the process, which is awake only meanwhile."""
-        works = do == "block" and not self.on_gpu
-        if works:
-            self.own_cores.begin(self.session.pid)
+        own_cores = self.own_cores if do == "block" else None
+        if own_cores is not None:
+            own_cores.begin(self.session.pid)
         used = self.cpu_us()
         started = time.perf_counter_ns()
         self.wake()
@@ -181,8 +181,8 @@ class Lane:
             torch.cuda.synchronize(memory.device)
         wall = (time.perf_counter_ns() - started) / 1e3
         cpu = wall if self.on_gpu else self.cpu_us() - used
-        if works:
-            self.own_cores.settle(self.session.pid)
+        if own_cores is not None:
+            own_cores.settle(self.session.pid)
         return _Exchange(reply, kept, wall, cpu)
 
 
