@@ -120,22 +120,26 @@ def test_the_interval_holds_the_estimate_and_both_median_times_are_known():
     assert found.half_width == pytest.approx((found.high - found.low) / (2 * found.speedup))
 
 
-@pytest.mark.parametrize("each", [5.0, 12.0, 250.0])
-def test_what_differs_between_processes_is_in_the_interval_and_in_no_block(each):
-    rng, process_us, hits, bare = random.Random(4), 0.055, 0, 0
+@pytest.mark.parametrize(
+    ("each", "process_us", "share"),
+    [(5.0, 0.055, 0.0), (12.0, 0.055, 0.0), (250.0, 0.055, 0.0), (250.0, 0.0, 0.015)],
+)
+def test_what_differs_between_processes_is_in_the_interval_and_in_no_block(each, process_us, share):
+    rng, hits, bare = random.Random(4), 0, 0
+    differs = process_us + share * each
     for _ in range(400):
-        mine, theirs = each + rng.gauss(0, process_us), each + rng.gauss(0, process_us)
+        mine, theirs = each + rng.gauss(0, differs), each + rng.gauss(0, differs)
         pairs = [
             Pair([mine * math.exp(rng.gauss(0, 0.003))], [theirs * math.exp(rng.gauss(0, 0.003))])
             for _ in range(9)
         ]
         ratio = interval.estimate(pairs)
-        wide = interval.widened(ratio, process_us)
+        wide = interval.widened(ratio, process_us, share)
         assert wide.low <= ratio.low < ratio.high <= wide.high
         bare += ratio.low <= 1.0 <= ratio.high
         hits += wide.low <= 1.0 <= wide.high
     assert hits / 400 > 0.92
-    assert bare / 400 < 0.6 or each > 5.0
+    assert bare / 400 < 0.6 or differs / each < 0.01
 
 
 def test_nothing_is_added_where_nothing_differs():

@@ -73,7 +73,8 @@ class TimingStage:
         reason = tampered(record.eager, record.candidate)
         if reason:
             raise _tampering(reason, bench)
-        return interval.widened(interval.estimate(record.trusted()), interval.PROCESS_US[bench.device.type])
+        found, on = interval.estimate(record.trusted()), bench.device.type
+        return interval.widened(found, interval.PROCESS_US[on], interval.PROCESS_SHARE[on])
 
     async def _record(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> Record:
         record, too_short = Record(), 0
