@@ -21,6 +21,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+from . import number_list
 from .evaluation.settings import JudgeSettings
 from .generation.settings import EngineName
 from .search import registry
@@ -45,12 +46,10 @@ def parse_gpus(value: Any) -> Any:
     """``0-3,6`` as a tuple of indices, in the order given. Raises ValueError."""
     if value is None or isinstance(value, tuple | list):
         return value
-    found: list[int] = []
-    for part in str(value).replace(" ", "").split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{value!r} is no list of GPUs: write 0-3 or 0,2,5")
-        found += range(int(first), int(last if dash else first) + 1)
+    try:
+        found = number_list.parsed(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no list of GPUs: write 0-3 or 0,2,5") from None
     if len(set(found)) != len(found) or not found:
         raise ValueError(f"{value!r} is empty or names a GPU twice")
     return tuple(found)

@@ -34,12 +34,10 @@ from .correctness.stage import CorrectnessStage, Floor, Progress
 from .failure import CandidateFailed, Failure, InfrastructureFault
 from .memory.shared_calls import Buffers
 from .processes import leftovers
-from .processes.session import Session
 from .processes.warm_pool import WarmPool
-from .resources import capacity, cores
+from .resources import capacity, cores, own_cores
 from .resources.compiler_places import CompilerPlaces
 from .resources.device_lock import BATCH, DeviceLock
-from .resources.own_cores import OwnCores
 from .resources.quiet import is_quiet
 from .screening.screen import screen
 from .settings import JudgeSettings
@@ -272,7 +270,7 @@ class Judge:
         await self._correctness.run(one, progress)
         await leftovers.refuse(one.session.pid)
         if self.settings.timing != "none" and one.prepared.benches:
-            await self._time(one.session, one.buffers, one.prepared, one.trial, one.prefix)
+            await self._time(one)
 
     @asynccontextmanager
     async def _process(
@@ -299,16 +297,15 @@ class Judge:
                 torch.cuda.empty_cache()  # arenas are no memory of torch's
             return Buffers(*prepared.plan.room, self.device)
 
-    async def _time(
-        self, session: Session, attached: Buffers, prepared: Prepared, trial: Trial, prefix: str
-    ) -> None:
-        lane = Lane(session, attached, self.settings.timing_seconds, prepared.packets)
+    async def _time(self, one: Examination) -> None:
+        session, prepared, trial, prefix = one.session, one.prepared, one.trial, one.prefix
+        lane = Lane(session, one.buffers, self.settings.timing_seconds, prepared.packets)
         lane.note = partial(trial.note_library_calls, allowed=self.settings.allow_library_calls)
         async with trial.waiting(prefix, self._timing_places):
             try:
                 async with (
                     trial.waiting(prefix, self._lock.shared_by(session)),
-                    trial.stage(prefix + "rehearsal"),
+                    one.work("rehearsal"),
                 ):
                     rehearsed = await self._rehearse(lane, prepared)
                 async with (
@@ -322,7 +319,7 @@ class Judge:
             finally:  # its memory is free before its place is
                 session.kill()
                 gone = await session.gone()
-                if lane.buffers is not attached:
+                if lane.buffers is not one.buffers:
                     lane.buffers.close(reuse=gone)
 
     def _timed(self, prepared: Prepared) -> list[Bench]:
@@ -358,7 +355,7 @@ class Judge:
     ) -> None:
         """Nothing of the candidate may run when the next one is timed."""
         cores.move(lane.session.pid, self._pool.cores.timing)
-        lane.own_cores = OwnCores() if self.device.type == "cpu" else None
+        lane.own_cores = own_cores.for_device(self.device.type)
         # NVML waits for the driver, which makes contexts for others meanwhile.
         read = asyncio.ensure_future(asyncio.to_thread(conditions.now, self.device, self.threads))
         try:

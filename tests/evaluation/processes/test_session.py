@@ -67,12 +67,18 @@ def asked(session: Session, limit: float, works: float) -> asyncio.Future[dict[s
     return asyncio.ensure_future(session.request("work", limit, works=works))
 
 
+async def stopped_at_work(session: Session, limit: float, works: float) -> asyncio.Future[dict[str, Any]]:
+    """The reply of a process that was stopped before it came."""
+    reply = asked(session, limit, works)
+    await until(lambda: session.stoppable)
+    session.stop()
+    return reply
+
+
 def test_a_process_that_works_is_stopped_and_goes_on():
     async def scene(session: Session, process: psutil.Process) -> None:
         assert not session.stoppable
-        reply = asked(session, FOREVER, WORKS)
-        await until(lambda: session.stoppable)
-        session.stop()
+        reply = await stopped_at_work(session, FOREVER, WORKS)
         await until(lambda: is_stopped(process))
         used = process.cpu_times()
         await asyncio.sleep(2 * WORKS)
@@ -119,9 +125,7 @@ def test_an_answer_that_came_before_it_was_stopped_waits_until_it_goes_on():
 
 def test_a_limit_stands_still_while_it_is_stopped():
     async def scene(session: Session, process: psutil.Process) -> None:
-        reply = asked(session, WORKS, FOREVER)
-        await until(lambda: session.stoppable)
-        session.stop()
+        reply = await stopped_at_work(session, WORKS, FOREVER)
         await asyncio.sleep(3 * WORKS)
         assert not reply.done()
         session.go_on()
@@ -134,9 +138,7 @@ def test_a_limit_stands_still_while_it_is_stopped():
 
 def test_who_is_stopped_can_be_killed():
     async def scene(session: Session, process: psutil.Process) -> None:
-        reply = asked(session, FOREVER, FOREVER)
-        await until(lambda: session.stoppable)
-        session.stop()
+        reply = await stopped_at_work(session, FOREVER, FOREVER)
         session.kill()
         session.go_on()
         await until(lambda: process.status() == psutil.STATUS_ZOMBIE)

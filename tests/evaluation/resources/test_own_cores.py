@@ -19,7 +19,6 @@ from BackendBench.vllm_backend.evaluation.resources import own_cores
 from BackendBench.vllm_backend.evaluation.resources.own_cores import (
     LEAST_NS,
     OwnCores,
-    listed,
     placed,
     run_ns,
     siblings,
@@ -56,9 +55,7 @@ def test_hardware_threads_of_the_same_core_come_late():
     assert spread([5, 3], {}) == [5, 3]
 
 
-def test_numbers_are_read_as_linux_lists_them():
-    assert listed("0\n") == {0}
-    assert listed("0,32-34\n") == {0, 32, 33, 34}
+def test_each_core_of_this_machine_is_one_of_its_own_hardware_threads():
     assert all(core in same for core, same in siblings().items())
 
 

@@ -25,6 +25,9 @@ class Session:
     async def attach(self, buffers: Any, limit: float) -> None:
         """It has them."""
 
+    def signal(self, number: int) -> None:
+        """Nobody gets it."""
+
     def kill(self) -> None:
         """Nothing to end."""
 

@@ -60,6 +60,9 @@ class Answering:
     def __init__(self) -> None:
         self.asked: list[float] = []
 
+    def signal(self, number: int) -> None:
+        """Nobody gets it."""
+
     async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
         self.asked.append(payload["hold_us"])
         return {"times_us": [1.0] * len(payload["calls"]), "threads": 0, "queued_us": 400.0}

@@ -71,16 +71,17 @@ class Session:
         if self.stoppable and self._awake.is_set():
             self._awake.clear()
             self._stopped = time.monotonic()
-            self._signal(signal.SIGSTOP)
+            self.signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
         """After ``stop``."""
         if not self._awake.is_set():
             self._rested = self.rested
             self._awake.set()
-            self._signal(signal.SIGCONT)
+            self.signal(signal.SIGCONT)
 
-    def _signal(self, number: int) -> None:
+    def signal(self, number: int) -> None:
+        """Send the process a signal; nothing where it is gone."""
         if not self._closed and not self._exited.done():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -146,9 +147,8 @@ class Session:
             return reply.result()
         finally:
             self._working = False
-            if (
-                reply.cancel()
-            ):  # nobody may read the channel when it is closed: another process may get its number
+            # Nobody may read the channel when it is closed: another process may get its number.
+            if reply.cancel():
                 await asyncio.wait({reply})
 
     async def _exchange(self, message: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:

@@ -118,13 +118,11 @@ class DeviceLock:
             self._sharing += 1
             late = self.timings_turn and mine > self._admitted
             generation = self._generation + 1 if late else 0
-        slow: contextlib.AbstractContextManager[None]
+        slow, again = partial(self._straggle, generation), 0.0
         if process is not None and self._stopping:
-            slow = self._noted_when_slow(process)
-        else:
-            slow = self._counted_after(self._long, partial(self._straggle, generation))
+            slow, again = partial(self._note_slow, process), LOOK_SECONDS
         try:
-            with slow:
+            with self._counted_after(self._long, slow, again):
                 yield
         finally:
             async with self._condition:
@@ -247,17 +245,24 @@ class DeviceLock:
         return not (self._exclusive or self._sharing > stoppable or admitted)
 
     @contextlib.contextmanager
-    def _counted_after(self, seconds: float, count: Callable[[int], None]) -> Iterator[None]:
-        """Call ``count`` with 1 a while after this begins, and then with -1 when it ends."""
-        late = False
+    def _counted_after(
+        self, seconds: float, count: Callable[[int], None], again: float = 0.0
+    ) -> Iterator[None]:
+        """Call ``count`` with 1 a while after this begins, and then with -1 when it ends. ``again``: seconds after
+        which to look once more, and so on; 0: never."""
+        loop, late = asyncio.get_running_loop(), False
+        timer: asyncio.TimerHandle
 
         def act() -> None:
-            nonlocal late
-            late = True
-            count(1)
+            nonlocal late, timer
+            if not late:
+                late = True
+                count(1)
             self._look_again_soon()
+            if again:
+                timer = loop.call_later(again, act)
 
-        timer = asyncio.get_running_loop().call_later(seconds, act)
+        timer = loop.call_later(seconds, act)
         try:
             yield
         finally:
@@ -270,27 +275,12 @@ class DeviceLock:
             self._stragglers += more
             self._generation = max(self._generation, generation)
 
-    @contextlib.contextmanager
-    def _noted_when_slow(self, process: Process) -> Iterator[None]:
-        """After a while; and look again and again, since it cannot be stopped at any time: not while the judge compares
-        what it answered or draws what comes next."""
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            if process not in self._slow:
-                self._slow.append(process)
-            self._look_again_soon()
-            timer = loop.call_later(LOOK_SECONDS, look)
-
-        timer = loop.call_later(self._long, look)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            if process in self._slow:
-                self._slow.remove(process)
+    def _note_slow(self, process: Process, more: int) -> None:
+        """It cannot be stopped at any time: not while the judge compares what it answered or draws what comes next."""
+        if more > 0:
+            self._slow.append(process)
+        else:
+            self._slow.remove(process)
 
     def _grow_impatient(self, more: int) -> None:
         self._impatient += more

@@ -15,6 +15,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from ... import number_list
+
 LEAST_NS = 5_000
 """From which on a thread worked: one that helps with a kernel of 17 us ran for 60 us in a block of eight."""
 
@@ -41,6 +43,11 @@ class OwnCores:
                 with contextlib.suppress(OSError):  # it has ended
                     os.sched_setaffinity(thread, self._cores if core is None else {core})
         self._placed = wanted
+
+
+def for_device(kind: str) -> OwnCores | None:
+    """``kind``: torch's name. A GPU's processes have cores that are kept for them (cores.py)."""
+    return OwnCores() if kind == "cpu" else None
 
 
 def working(before: Mapping[int, int], now: Mapping[int, int], most: int) -> list[int]:
@@ -87,14 +94,5 @@ def siblings() -> Mapping[int, Collection[int]]:
     for core in os.sched_getaffinity(0):
         file = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list")
         with contextlib.suppress(OSError, ValueError):
-            found[core] = listed(file.read_text())
-    return found
-
-
-def listed(text: str) -> set[int]:
-    """Numbers as Linux lists them: ``0,4-6``. Raises ValueError."""
-    found: set[int] = set()
-    for part in text.strip().split(","):
-        first, _, last = part.partition("-")
-        found |= set(range(int(first), int(last or first) + 1))
+            found[core] = number_list.parsed(file.read_text().strip())
     return found

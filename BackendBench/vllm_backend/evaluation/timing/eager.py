@@ -17,7 +17,7 @@ from ...operations.operation import Operation
 from ..memory.shared_calls import Buffers
 from ..processes.session import Session
 from ..processes.warm_pool import WarmPool
-from ..resources import cores
+from ..resources import cores, own_cores
 from ..resources.own_cores import OwnCores
 from .bench import Bench
 from .lane import Lane
@@ -143,7 +143,7 @@ class EagerProcess:
             self._session.trusted = True
             cores.move(self._session.pid, self._pool.cores.timing)
             self._loaded, self._warm = ("", ""), {}
-            self._own_cores = OwnCores() if self._device.type == "cpu" else None
+            self._own_cores = own_cores.for_device(self._device.type)
         if self._loaded != (operation.name, operation.source):
             await self._session.request(
                 "load_reference", LOAD_SECONDS, operation=operation.name, source=operation.source,

@@ -6,8 +6,6 @@ finish after it has answered, and it does not disturb the other side.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections import deque
@@ -96,11 +94,11 @@ class Lane:
 
     def stop(self) -> None:
         """Until it is its turn; no threads of it spin meanwhile (OpenMP's wait for work that way, for milliseconds)."""
-        _signal(self.session.pid, signal.SIGSTOP)
+        self.session.signal(signal.SIGSTOP)
 
     def wake(self) -> None:
         """Let it run."""
-        _signal(self.session.pid, signal.SIGCONT)
+        self.session.signal(signal.SIGCONT)
 
     def cpu_us(self) -> float:
         """Processor time of the process so far, microseconds."""
@@ -184,11 +182,6 @@ class Lane:
         if own_cores is not None:
             own_cores.settle(self.session.pid)
         return _Exchange(reply, kept, wall, cpu)
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
 
 
 def queued(reply: dict[str, Any]) -> float:
