@@ -29,8 +29,9 @@ from ..state.verdict import Verdict
 from . import conditions, control, doubt, sandbox
 from .candidate import absent_gpu
 from .correctness import case_plan
+from .correctness.progress import Progress
 from .correctness.reference_pool import Prepared, ReferencePool
-from .correctness.stage import CorrectnessStage, Floor, Progress
+from .correctness.stage import CorrectnessStage, Floor
 from .failure import CandidateFailed, Failure, InfrastructureFault
 from .memory.shared_calls import Buffers
 from .processes import leftovers

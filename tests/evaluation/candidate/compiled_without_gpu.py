@@ -90,7 +90,7 @@ def compiled(
     if loaded:
         return {**loaded, "kernels": []}
     request = {"threads": 1, "calls": requests, "turns": list(range(len(requests)))}
-    request |= {"gpu": gpu, "nice": 10}
+    request |= {"gpu": gpu, "nice": 10, "needed": len(requests)}
     reply = harness._dry_run(request, [])
     return {**reply, "kernels": sorted(kernel.hash for kernel in made)}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 import os
-import random
 import socket
 import subprocess
 import sys
@@ -16,14 +17,21 @@ import torch
 
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
-from BackendBench.vllm_backend.evaluation.correctness.stage import (
+from BackendBench.vllm_backend.evaluation.correctness.compiling import (
+    CALLS_A_THREAD,
     FIRST_NICE,
     LONG_SECONDS,
+    LONG_THREADS,
+    MOST_THREADS,
     REST_NICE,
-    CorrectnessStage,
-    Floor,
-    Progress,
+    SLOW_SECONDS,
+    CompilingStage,
+    Portion,
+    State,
+    portion,
 )
+from BackendBench.vllm_backend.evaluation.correctness.progress import Progress
+from BackendBench.vllm_backend.evaluation.correctness.stage import Floor
 from BackendBench.vllm_backend.evaluation.correctness.steps import Step, calls_to_compile
 from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
@@ -39,6 +47,7 @@ import json, sys
 import torch, triton
 from triton.runtime.driver import driver
 from BackendBench.vllm_backend.evaluation.candidate import triton_support
+from tests.evaluation.candidate.held_compiler import held
 from tests.evaluation.candidate.triton_kernels import broken, scale, tuned
 from tests.pretended_driver import PretendedDriver
 
@@ -62,7 +71,63 @@ try:
 except Exception as error:
     found["error"] = type(error).__name__
 found["turn"] = compiling.turn
+for kernel, block in ((scale, 256), (broken, 128)):
+    made.clear()
+    with held(), triton_support.launches_suppressed(threads, aside=True) as compiling:
+        scale[(4,)](x, x, 4096, BLOCK=block)
+        soon = compiling.done_within(0.0)
+        with compiling.ahead(threads=2):
+            scale[(4,)](x, x, 4095, BLOCK=block)
+            kernel[(4,)](x, x, 1, BLOCK=block)
+    found["ahead_" + kernel.__name__] = [soon, compiling.ahead_done, len(made)]
+with held(), triton_support.launches_suppressed(threads, aside=True) as compiling:
+    scale[(4,)](x, x, 4096, BLOCK=64)
+    found["late"] = compiling.done_within(60.0)
+try:
+    with triton_support.launches_suppressed(threads, aside=True) as compiling:
+        broken[(4,)](x, x, 4096, BLOCK=32)
+        with compiling.ahead(threads=2):
+            scale[(4,)](x, x, 4095, BLOCK=32)
+except Exception as error:
+    found["needed"] = type(error).__name__
 print(json.dumps(found))
+"""
+
+
+AHEAD = """
+import json, socket
+import torch
+from triton.runtime.driver import driver
+from BackendBench.vllm_backend.evaluation.candidate import triton_support
+from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
+from BackendBench.vllm_backend.evaluation.memory import shared_calls
+from BackendBench.vllm_backend.operations.operation import Call
+from tests.evaluation.candidate.held_compiler import held
+from tests.evaluation.candidate.triton_kernels import broken, scale
+from tests.pretended_driver import PretendedDriver
+
+driver.set_active(PretendedDriver())
+triton_support._make_launcher = lambda kernel: None
+harness = Harness(socket.socketpair()[0])
+
+def function(x, block):
+    (broken if block % 3 == 0 else scale)[(4,)](x, x, x.numel(), BLOCK=block)
+
+harness._function = function
+
+def ask(blocks, needed, patience):
+    calls = [(Call((torch.ones(64), block)), [torch.ones(64)]) for block in blocks]
+    with held():
+        return harness._dry_run({
+            "calls": shared_calls.lay_out(calls).request(), "turns": [0] * len(blocks), "needed": needed,
+            "threads": 1, "nice": 0, "patience": patience, "ahead_threads": 2, "gpu": None,
+        }, [])
+
+print(json.dumps([
+    ask([16, 32], 1, 0.0), ask([64, 48], 1, 0.0), ask([128, 256], 1, 60.0),
+    *[f(reply) for reply in [ask([512, 96, 1024], 2, 0.0)]
+      for f in (lambda r: r["failure"]["type"], lambda r: r["failed_at"])],
+]))
 """
 
 
@@ -72,14 +137,19 @@ def test_every_variant_is_compiled_once_and_the_failing_call_is_known(threads):
         [sys.executable, "-c", SCRIPT, threads], capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    expected = '{"variants": 3, "configurations": 2, "error": "CompilationError", "turn": 1}'
-    assert done.stdout.strip().splitlines()[-1] == expected
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    assert found == {
+        "variants": 3, "configurations": 2, "error": "CompilationError", "turn": 1,
+        "ahead_scale": [False, True, 3],
+        "ahead_broken": [False, False, 2],  # what is ready nevertheless has its launcher
+        "late": True, "needed": "CompilationError",
+    }  # fmt: skip
 
 
 class Near:
     """A session whose process is this one."""
 
-    rested = 0.0
+    rested = own_time = 0.0
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.stage, self.case_names = "", ()
@@ -87,12 +157,12 @@ class Near:
         self.harness._function = function
         self.asked: list[str] = []
         self.requests: list[int] = []
-        """Calls of each."""
+        """Calls that each needed."""
 
     async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
         """What a process would answer."""
-        self.asked += self.case_names
-        self.requests.append(len(payload["calls"]))
+        self.asked += self.case_names[: payload["needed"]]
+        self.requests.append(payload["needed"])
         reply = self.harness._handlers[do](payload, [])
         assert "failure" not in reply, reply
         return reply
@@ -112,7 +182,7 @@ class Dry:
         assert made is not None
         self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
         self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
-        self.stage = CorrectnessStage(self.settings, device, self.floor, random.Random(0))
+        self.stage = CompilingStage(self.settings.compile_seconds, self.floor.compiling)
         self.left = Progress(0.0, self.settings.compile_seconds - spent, passed=passed)
         self.left.calls = list(
             calls_to_compile([Step(self.chunks[:1]), Step(self.chunks[1:], [made])], self.left.turn)
@@ -122,7 +192,7 @@ class Dry:
         unused: Any = None
         session: Any = self.near
         one = Examination(session, unused, unused, unused, Trial(), "")
-        asyncio.run(self.stage._compile(one, step, self.left))
+        asyncio.run(self.stage.compile(one, step, self.left))
 
 
 def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload():
@@ -160,3 +230,30 @@ def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was
     assert dry.near.requests == [everything if passed else needed]
     dry.compile(1)
     assert len(dry.near.asked) == everything
+
+
+def test_what_is_left_is_compiled_ahead_only_until_the_first_cases_are_right_and_on_several_threads():
+    calls: Any = range(20)
+    idle = State(threads=3, several=True, first=True, right=False, spent=0.1)
+    assert portion(calls, 9, idle) == Portion(calls, 3, pytest.approx(SLOW_SECONDS - 0.1), 3)
+    later = dataclasses.replace(idle, threads=2, first=False)
+    assert portion(calls, 9, later).needed == 2 * CALLS_A_THREAD
+    long = dataclasses.replace(later, spent=SLOW_SECONDS + 1)
+    assert portion(calls, 9, long) == Portion(calls, 9, 0.0, LONG_THREADS)
+    right = dataclasses.replace(long, right=True)
+    assert portion(calls, 9, right) == Portion(calls, 20, 0.0, MOST_THREADS)
+    assert portion(calls, 9, dataclasses.replace(right, spent=0.0)).calls == calls[:8]
+    one = dataclasses.replace(long, several=False, threads=1)
+    assert portion(calls, 9, one) == Portion(calls[:9], 9, 0.0, 1)
+    assert portion(calls, 9, long).alone() == Portion(calls[:9], 9, 0.0, 1)
+
+
+def test_a_call_that_fails_ahead_of_need_is_left_for_when_it_is_needed():
+    """The harness alone, in a process that pretends a driver."""
+    done = subprocess.run(
+        [sys.executable, "-c", AHEAD], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.strip().splitlines()[-1]) == [
+        {"all": True}, {"all": False}, {"all": False}, "CompilationError", 1,
+    ]  # fmt: skip

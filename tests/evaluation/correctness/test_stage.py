@@ -43,6 +43,11 @@ class Here:
     rested = 0.0
     stoppable = False
 
+    @property
+    def own_time(self) -> float:
+        """As a session's."""
+        return time.monotonic() - self.rested
+
     def __init__(self) -> None:
         self._harness = Harness(socket.socketpair()[0])
         self.asked: list[tuple[float, int, bool]] = []

@@ -22,7 +22,7 @@ import pytest
 
 from BackendBench.vllm_backend.evaluation import sandbox
 from BackendBench.vllm_backend.evaluation.candidate.harness import _step_back
-from BackendBench.vllm_backend.evaluation.correctness.stage import FIRST_NICE, REST_NICE
+from BackendBench.vllm_backend.evaluation.correctness.compiling import FIRST_NICE, REST_NICE
 from BackendBench.vllm_backend.evaluation.sandbox import (
     SandboxedChild,
     SandboxSpec,

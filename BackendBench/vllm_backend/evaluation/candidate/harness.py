@@ -18,7 +18,7 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from .replaced import replaced
 from .scattered import Scattered
 
 if TYPE_CHECKING:
-    from .triton_support import Suspended
+    from .triton_support import Compiling, Suspended
 
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
@@ -190,9 +190,11 @@ class Harness:
     def _dry_run(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
-        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``gpu``: figures of
-        a GPU of which there is no context yet, see absent_gpu.py; ``anew`` says then that something is left over, and
-        that the process is not to be used any more. ``nice``: see ``_step_back``.
+        ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``needed``: so many
+        of the calls; the others only where these take longer than ``patience`` seconds, then on ``ahead_threads`` more,
+        and ``all`` says that they are done. ``gpu``: figures of a GPU of which there is no context yet, see
+        absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to be used any more.
+        ``nice``: see ``_step_back``.
         """
         with ThreadPoolExecutor(1, initializer=_step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()
@@ -207,18 +209,31 @@ class Harness:
         return {"anew": True} if self._asked or absent_gpu.some_kept() else reply
 
     def _compiled(self, request: dict[str, Any], device: torch.device) -> dict[str, Any]:
-        from .triton_support import launches_suppressed, tuning_suspended
+        from .triton_support import launches_suppressed
 
+        needed = range(request["needed"])
+        rest = range(len(needed), len(request["calls"]))
         try:
-            with launches_suppressed(request["threads"]) as compiling:
-                for index, (item, turn) in enumerate(zip(request["calls"], request["turns"], strict=True)):
-                    compiling.turn = index
-                    places = [calls.Place.from_json(p) for p in item["in"]]
-                    with tuning_suspended(turn or 0, turn is None):
-                        self._call(calls.unpack(item["call"], [calls.blank(p, device) for p in places]))
+            with launches_suppressed(request["threads"], bool(rest)) as compiling:
+                self._ask_for(needed, request, device, compiling)
+                if rest and not compiling.done_within(request["patience"]):
+                    with compiling.ahead(request["ahead_threads"]):
+                        self._ask_for(rest, request, device, compiling)
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}
-        return {}
+        return {"all": compiling.ahead_done or not rest}
+
+    def _ask_for(
+        self, which: Iterable[int], request: dict[str, Any], device: torch.device, compiling: Compiling
+    ) -> None:
+        """Call the candidate with launches suppressed."""
+        from .triton_support import tuning_suspended
+
+        for index in which:
+            compiling.turn, item, turn = index, request["calls"][index], request["turns"][index]
+            places = [calls.Place.from_json(p) for p in item["in"]]
+            with tuning_suspended(turn or 0, turn is None):
+                self._call(calls.unpack(item["call"], [calls.blank(p, device) for p in places]))
 
     def _untuned(self, turn: int) -> contextlib.AbstractContextManager[Suspended | None]:
         """While answers are checked nothing is tuned."""

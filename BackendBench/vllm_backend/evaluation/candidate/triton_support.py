@@ -14,8 +14,9 @@ import contextlib
 import functools
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,17 @@ from .replaced import replaced
 class Compiling:
     """Kernels that were asked for and are being compiled. Made by ``launches_suppressed``."""
 
-    def __init__(self) -> None:
+    def __init__(self, pool: _Pool | None) -> None:
+        """``pool``: what compiles them; None: whoever asks."""
         self.turn = 0
         """Set by the user before each call; where something failed, the call that asked for it."""
+        self.ahead_done = False
+        """Whether all that was asked for ``ahead`` is compiled too."""
         self._asked: list[tuple[int, Any]] = []
         self._seen: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
+        self._pool, self._began = pool, time.monotonic()
+        self._needed: int | None = None
+        """So many kernels, those after them were asked for ahead; None: all."""
 
     def ask(self, kernel: Any) -> None:
         """Note a kernel, or the future of one."""
@@ -37,9 +44,33 @@ class Compiling:
             self._seen.add(id(kernel))
             self._asked.append((self.turn, kernel))
 
+    def done_within(self, seconds: float) -> bool:
+        """Whether all that was asked for is compiled so many seconds after the first could be asked for."""
+        futures = [kernel.future for _, kernel in self._asked if hasattr(kernel, "future")]
+        return not wait(futures, max(0.0, self._began + seconds - time.monotonic())).not_done
+
+    @contextlib.contextmanager
+    def ahead(self, threads: int) -> Iterator[None]:
+        """What is asked for within it is compiled on so many threads more, and may fail: then it is as if it had not
+        been asked for."""
+        if self._pool is not None:
+            self._pool.grow(threads)
+        self._needed = len(self._asked)
+        with contextlib.suppress(Exception):
+            yield
+            self.ahead_done = True
+
     def finish(self) -> None:
         """Wait for all that was asked for, and make their launchers."""
-        for turn, kernel in self._asked:
+        needed = self._asked[: self._needed]
+        self._finish(needed)
+        try:
+            self._finish(self._asked[len(needed) :])
+        except Exception:
+            self.ahead_done = False
+
+    def _finish(self, asked: Sequence[tuple[int, Any]]) -> None:
+        for turn, kernel in asked:
             self.turn = turn
             compiled = kernel.result() if hasattr(kernel, "result") else kernel
             if getattr(compiled, "_run", True) is None:  # its launcher is not made yet
@@ -47,19 +78,21 @@ class Compiling:
 
 
 @contextlib.contextmanager
-def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
+def launches_suppressed(threads: int = 1, aside: bool = False) -> Iterator[Compiling]:
     """Within this context a Triton kernel is compiled for its arguments and neither loaded nor launched: somebody else
     may have the GPU.
 
     ``threads`` compile side by side (Triton lets go of the interpreter's lock meanwhile); with one it is compiled in
-    the call. At the end of the context all that was asked for is ready, with its launcher; raises what the compiler
-    raises, and Triton's OutOfResources.
+    the call, unless ``aside``, which ``Compiling.ahead`` needs. At the end of the context all that was asked for is
+    ready, with its launcher; raises what the compiler raises, and Triton's OutOfResources.
     """
     import triton
     from triton.runtime.jit import JITFunction
 
     launch = JITFunction.run
-    compiling = Compiling()
+    several = (threads > 1 or aside) and hasattr(triton, "AsyncCompileMode")
+    pool = _Pool(threads) if several else None
+    compiling = Compiling(pool)
 
     def compile_only(self: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs["warmup"] = True
@@ -69,22 +102,32 @@ def launches_suppressed(threads: int = 1) -> Iterator[Compiling]:
         return kernel
 
     with replaced(JITFunction, "run", compile_only), contextlib.ExitStack() as stack:
-        if threads > 1 and hasattr(triton, "AsyncCompileMode"):
-            pool = stack.enter_context(_Pool(threads))
+        if pool is not None:
+            stack.enter_context(pool)
             stack.enter_context(triton.AsyncCompileMode(pool, ignore_errors=True))
             stack.enter_context(pool.dropping())
         yield compiling
         compiling.finish()
 
 
-class _Pool(ThreadPoolExecutor):
+class _Pool(Executor):
     """Threads that compile. Where one kernel fails, nobody waits for the others: what has not begun is skipped (a
     cancelled future would keep Triton waiting for ever)."""
 
-    dropped = False
+    def __init__(self, threads: int) -> None:
+        self.dropped = False
+        self._threads = [ThreadPoolExecutor(threads)]
+
+    def grow(self, threads: int) -> None:
+        """Have as many more, for what is submitted from now on."""
+        self._threads.append(ThreadPoolExecutor(threads))
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+        return self._threads[-1].submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        for threads in self._threads:
+            threads.shutdown(wait, cancel_futures=cancel_futures)
 
     @contextlib.contextmanager
     def dropping(self) -> Iterator[None]:

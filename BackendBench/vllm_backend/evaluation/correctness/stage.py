@@ -14,18 +14,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 
 from ...operations.operation import Operation
-from ...state.error_type import ErrorType
 from ...state.task import Target
 from ..failure import CandidateFailed, Failure, from_timeout
 from ..processes import leftovers
-from ..processes.session import Session
 from ..resources.compiler_places import CompilerPlaces, Taken
 from ..resources.device_lock import DeviceLock, Process
 from ..resources.quiet import is_quiet
@@ -33,30 +31,14 @@ from ..settings import JudgeSettings
 from ..trial import Examination
 from . import case_plan, outputs
 from .case_plan import Chunk
-from .steps import CONFIRMED_CHUNKS, Step, ToCompile, calls_to_compile, steps, turns
+from .compiling import CompilingStage
+from .progress import Progress
+from .steps import CONFIRMED_CHUNKS, Step, calls_to_compile, steps, turns
 
 MOST_CONFIGURATIONS = 1 << 16
 """More than any autotuned kernel has."""
 P = ParamSpec("P")
 T = TypeVar("T")
-MENDED = {ErrorType.RUNTIME_ERROR}
-MENDED_BY_A_CONTEXT = {
-    *MENDED,
-    ErrorType.OUT_OF_MEMORY,
-    ErrorType.ILLEGAL_MEMORY_ACCESS,
-    ErrorType.IMPORT_ERROR,
-}
-"""What compiling ahead may fail for although the kernel is right: on several threads, or on tensors without memory."""
-MOST_THREADS = 12
-CALLS_A_THREAD = 4
-"""Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
-matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
-everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
-FIRST_NICE, REST_NICE = 10, 15
-"""How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
-all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
-waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need: one of them may take all cores for seconds."""
 GPU_THREADS = 6
 """That wait for a GPU, or ask much of it. Each call of torch lets go of the interpreter's lock and takes it again: with
 twenty of them a call waits for nineteen others."""
@@ -69,18 +51,12 @@ Who keeps the GPU busy for BUSY_SECONDS then, and when he is killed it is quiet,
 driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where
 compiling ahead went well."""
 LOOK_SECONDS = 0.02
-BUSY_SECONDS = 0.7
+BUSY_SECONDS = 0.5
 BUSY_LOOKS = round(BUSY_SECONDS / LOOK_SECONDS)
 """So long apart a GPU is looked at, and so often in a row, before it counts as busy: for BUSY_SECONDS. So who
 needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""
 QUIET_LOOKS = 3
 """Once in so many looks it is found quiet where it is: a look may be disturbed."""
-LONG_SECONDS = 0.5
-LONG_THREADS = 6
-"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once.
-Once the first cases are right it has MOST_THREADS, and all steps at once: the slowest of its kernels takes seconds, and
-would be waited for in each of them. Otherwise it would be left over when everybody else is done. Two of three
-candidates are done by then."""
 
 
 @dataclass(frozen=True)
@@ -113,24 +89,6 @@ class Floor:
             yield
 
 
-@dataclass
-class Progress:
-    """What is left to a candidate, waiting for others not counted, and what is not done yet."""
-
-    deadline: float
-    """By ``_own_time``."""
-    compiling: float
-    turn: int = 0
-    """Secret: with which configuration of an autotuned kernel the first case is run; the next has the next one."""
-    compiled: bool = True
-    """Whether nothing is left to compile when the cases run."""
-    steps: Sequence[Step] = ()
-    calls: list[ToCompile] = field(default_factory=list)
-    """To be compiled, in the order of the steps."""
-    passed: int = 0
-    """Cases so far."""
-
-
 class CorrectnessStage:
     """See the module's docstring. One for all candidates of a judge."""
 
@@ -138,6 +96,7 @@ class CorrectnessStage:
         self, settings: JudgeSettings, device: torch.device, floor: Floor, rng: random.Random
     ) -> None:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
+        self._compiling = CompilingStage(settings.compile_seconds, floor.compiling)
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
     async def begin(
@@ -150,7 +109,7 @@ class CorrectnessStage:
             if not await self._load(one, bare=gpu is not None):
                 return None
         left = Progress(
-            _own_time(one.session) + self._settings.correctness_seconds,
+            one.session.own_time + self._settings.correctness_seconds,
             max(0.1, self._settings.compile_seconds - spent),
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
@@ -158,7 +117,7 @@ class CorrectnessStage:
         if one.task.dsl == "triton":
             left.calls = list(calls_to_compile(left.steps, left.turn))
         if gpu is not None:
-            await self._compile(one, 0, left, gpu)
+            await self._compiling.compile(one, 0, left, gpu)
         return left if left.compiled else None
 
     async def run(self, one: Examination, left: Progress) -> None:
@@ -166,7 +125,7 @@ class CorrectnessStage:
         if not one.prefix:
             one.trial.total = one.prepared.plan.total
         for number, step in enumerate(left.steps):
-            await self._compile(one, number, left)
+            await self._compiling.compile(one, number, left)
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
 
@@ -212,64 +171,9 @@ class CorrectnessStage:
         seed = self._rng.getrandbits(31)
         return await asyncio.to_thread(case_plan.fresh, operation, chunk, self._device, seed, self._rng)
 
-    async def _compile(
-        self, one: Examination, step: int, left: Progress, gpu: Mapping[str, int] | None = None
-    ) -> None:
-        """Compile what a step needs without launching, for as long as is left for that. What fails for another reason
-        than the compiler's will fail again when it is run. ``gpu``: see ``begin``."""
-        needed = sum(call.step <= step for call in left.calls)
-        if not needed:
-            return
-        session, most = one.session, MOST_THREADS
-        asked = _own_time(session)
-        async with self._floor.compiling(one) as cores:
-            calls = 1  # one of a tuned matrix product may take seconds
-            while needed > 0 and left.compiled:
-                threads = cores.adjust(most) if cores else 1
-                if cores and self._settings.compile_seconds - left.compiling > LONG_SECONDS:
-                    threads = max(threads, min(most, MOST_THREADS if left.passed else LONG_THREADS))
-                    at_once = len(left.calls) if left.passed else needed
-                else:
-                    at_once = min(needed, calls * threads)
-                now, left.calls, needed = left.calls[:at_once], left.calls[at_once:], needed - at_once
-                calls = CALLS_A_THREAD
-                session.stage, session.case_names = "compiling", [call.name for call in now]
-                most = await self._compile_some(session, now, left, threads, gpu)
-        left.deadline += _own_time(session) - asked
-
-    @staticmethod
-    async def _compile_some(
-        session: Session,
-        calls: list[ToCompile],
-        left: Progress,
-        threads: int,
-        gpu: Mapping[str, int] | None,
-    ) -> int:
-        """Returns on how many threads the next ones may be compiled."""
-        started = _own_time(session)
-        mended = MENDED if gpu is None else MENDED_BY_A_CONTEXT
-        # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
-        for at_a_time in sorted({threads, 1}, reverse=True):
-            limit = max(0.1, left.compiling - (_own_time(session) - started))
-            try:
-                reply = await session.request(
-                    "dry_run", limit, calls=[call.request for call in calls], threads=at_a_time,
-                    turns=[call.turn for call in calls], gpu=gpu, nice=REST_NICE if left.passed else FIRST_NICE,
-                )  # fmt: skip
-            except CandidateFailed as error:
-                if error.failure.error_type not in mended:
-                    raise
-                continue
-            left.compiled = not reply.get("anew")
-            break
-        else:
-            left.compiled = False
-        left.compiling = max(0.1, left.compiling - (_own_time(session) - started))
-        return MOST_THREADS if at_a_time == threads else 1
-
     async def _check(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         one.session.stage = "the correctness cases"
-        limit = max(0.1, left.deadline - _own_time(one.session))
+        limit = max(0.1, left.deadline - one.session.own_time)
         quick = self._settings.target == "cuda" and left.compiled
         one.trial.hurried = one.prepared.plan.chunks[0] is chunk and quick
         # Among others that use a GPU each wait takes as long as their turns. The first calls fail most; where a later
@@ -341,7 +245,7 @@ class CorrectnessStage:
     async def _endure(self, one: Examination, chunk: Chunk, left: Progress) -> None:
         """Many calls."""
         one.session.stage = f"{len(chunk.cases)} more calls of the first cases"
-        limit = max(0.1, left.deadline - _own_time(one.session))
+        limit = max(0.1, left.deadline - one.session.own_time)
         first = len({case.name for case in chunk.cases})  # again with the configurations of the first time
         turns = [left.turn + index % first for index in range(len(chunk.cases))]
         reply = await self._called(one, chunk, limit, turns, settled=False)
@@ -387,8 +291,3 @@ class CorrectnessStage:
             if failure is not None:
                 return index, failure
         return None
-
-
-def _own_time(session: Session) -> float:
-    """A clock that stands still while the process is stopped, seconds."""
-    return time.monotonic() - session.rested

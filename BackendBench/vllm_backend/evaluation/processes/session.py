@@ -62,6 +62,11 @@ class Session:
         return self._rested + (0.0 if self._awake.is_set() else time.monotonic() - self._stopped)
 
     @property
+    def own_time(self) -> float:
+        """A clock that stands still while it is stopped, seconds."""
+        return time.monotonic() - self.rested
+
+    @property
     def stoppable(self) -> bool:
         """Whether it works on a request: until it has answered, and goes on, nobody else works for it."""
         return self._working and not self._closed
