@@ -42,10 +42,11 @@ def test_an_interval_needs_two_pairs():
         interval.estimate([Pair([1.0], [1.0])])
 
 
-def test_a_clear_loser_stops_early_and_a_close_race_goes_on():
+@pytest.mark.parametrize("clear", [0.2, 5.0])
+def test_what_is_clear_stops_early_and_a_close_race_goes_on(clear: float):
     rng = random.Random(2)
-    assert interval.decisive(noisy_pairs(rng, 0.2, interval.SLOW_PAIRS))
-    assert not interval.decisive(noisy_pairs(rng, 0.2, interval.SLOW_PAIRS - 1))
+    assert interval.decisive(noisy_pairs(rng, clear, interval.CLEAR_PAIRS))
+    assert not interval.decisive(noisy_pairs(rng, clear, interval.CLEAR_PAIRS - 1))
     assert not interval.decisive(noisy_pairs(rng, 1.02, interval.MIN_PAIRS))
     assert interval.decisive(noisy_pairs(rng, 1.02, interval.MAX_PAIRS))
 
@@ -161,7 +162,8 @@ def test_a_settled_ratio_is_decisive_whatever_it_is():
     for true_ratio in (0.97, 1.0, 1.5):
         steady = [Pair([100.0 * true_ratio], [100.0])] * interval.MIN_PAIRS
         assert interval.decisive(steady)
-        assert interval.decisive(steady[:-1]) is (true_ratio < interval.CLEARLY_SLOWER)
+        clear = true_ratio < interval.CLEARLY_SLOWER or true_ratio > interval.CLEARLY_FASTER
+        assert interval.decisive(steady[:-1]) is clear
 
 
 def test_slower_but_not_clearly_is_worth_more_pairs():

@@ -29,12 +29,12 @@ def taken(record: Record, pairs: list[tuple[TimedBlock, TimedBlock]], fixed: int
 
 
 def test_pairs_that_agree_are_soon_enough():
-    record = Record()
-    assert taken(record, [(block(100.0), block(50.0))] * 40) == interval.MIN_PAIRS
+    assert taken(Record(), [(block(100.0), block(99.0))] * 40) == interval.MIN_PAIRS
 
 
-def test_a_clearly_slower_kernel_needs_fewer():
-    assert taken(Record(), [(block(100.0), block(200.0))] * 40) == interval.SLOW_PAIRS
+@pytest.mark.parametrize("each", [50.0, 200.0])
+def test_a_clearly_slower_or_faster_kernel_needs_fewer(each: float):
+    assert taken(Record(), [(block(100.0), block(each))] * 40) == interval.CLEAR_PAIRS
 
 
 def test_a_fixed_number_is_taken_whatever_it_says():
@@ -76,7 +76,7 @@ def test_a_pair_in_which_eager_was_late_is_taken_anew():
 
 def test_where_eager_is_always_late_its_pairs_count():
     record = Record()
-    number = taken(record, [(block(100.0, late=True), block(50.0))] * 40)
+    number = taken(record, [(block(100.0, late=True), block(99.0))] * 40)
     assert number == MOST_LATE + interval.MIN_PAIRS
 
 
@@ -89,6 +89,6 @@ def test_who_has_no_more_time_takes_no_pair_anew():
 
 def test_a_candidates_word_that_it_was_late_counts_for_nothing():
     record = Record()
-    candidate = dataclasses.replace(block(50.0), late=True)
+    candidate = dataclasses.replace(block(99.0), late=True)
     assert taken(record, [(block(100.0), candidate)] * 40) == interval.MIN_PAIRS
     assert record.late == 0

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 CONFIDENCE = 0.95
 MIN_PAIRS = 5
 """Fewer pairs give an interval so wide that it decides nothing (t = 2.8 at 4 degrees of freedom)."""
-SLOW_PAIRS = 3
-"""Enough where the whole interval (t = 4.3 at 2 degrees of freedom) says that a kernel is clearly slower."""
+CLEAR_PAIRS = 3
+"""Enough where the whole interval (t = 4.3 at 2 degrees of freedom) says that a kernel is clearly slower or faster."""
 MAX_PAIRS = 40
 """Where a ratio has not settled by then, the machine is noisy and more pairs buy little (error falls with sqrt n)."""
 PATIENCE_SECONDS = 4.0
@@ -30,8 +30,9 @@ PATIENCE_SECONDS = 4.0
 measured by then is reported with the interval that it supports."""
 CONFIRM_PAIRS = {"cpu": 15, "cuda": 9}
 """Fixed length of the run that is reported. A GPU's pairs scatter by 0.3 %, so nine leave 0.25 %."""
-CLEARLY_SLOWER = 0.95
-"""A candidate whose whole interval lies below this will not become a winner by more measuring."""
+CLEARLY_SLOWER, CLEARLY_FASTER = 0.95, 1.05
+"""A candidate whose whole interval lies below the first will not become a winner by more measuring; whoever wins on a
+workload like the second is measured anew, if he wins on all of them together."""
 TRIMMED = 0.2
 TRIMMED_FROM = 9
 """Share of the pairs left out at either end, from that many pairs on: three of 15, one of nine. On a machine with few
@@ -112,14 +113,15 @@ def widened(
 
 def decisive(pairs: Sequence[Pair]) -> bool:
     """True when the next pair is not worth taking."""
-    if len(pairs) < SLOW_PAIRS:
+    if len(pairs) < CLEAR_PAIRS:
         return False
     if len(pairs) >= MAX_PAIRS:
         return True
     ratio = estimate(pairs)
     sided = ratio.high < 1.0 or ratio.low > 1.0
     enough = SURE if sided else TIGHT
-    return ratio.high < CLEARLY_SLOWER or (len(pairs) >= MIN_PAIRS and ratio.half_width <= enough)
+    clear = ratio.high < CLEARLY_SLOWER or ratio.low > CLEARLY_FASTER
+    return clear or (len(pairs) >= MIN_PAIRS and ratio.half_width <= enough)
 
 
 def combine(ratios: Sequence[Ratio]) -> tuple[float, float, float]:
