@@ -115,9 +115,11 @@ def written(ready: bench.Bench, inputs: BlockInputs) -> list[list[float]]:
     places = [item.inputs[0] for item in ready.layout.items[: inputs.count]]
     for call, place in enumerate(places):
         assert [bool(same) for same in inputs.unchanged(buffers, call)] == [True]
-        buffers.inputs.tensor[place.start] ^= 1
-        assert [bool(same) for same in inputs.unchanged(buffers, call)] == [False]
-        buffers.inputs.tensor[place.start] ^= 1
+        for byte in (place.start, place.start + place.size - 1):
+            buffers.inputs.tensor[byte] ^= 1
+            seen = [bool(same) for other in range(inputs.count) for same in inputs.unchanged(buffers, other)]
+            assert seen == [other != call for other in range(inputs.count)]
+            buffers.inputs.tensor[byte] ^= 1
     return [calls.view(buffers.inputs.tensor, place).tolist() for place in places]
 
 

@@ -54,8 +54,8 @@ def test_the_same_answers_agree_also_where_one_side_has_fewer_calls():
     eager, candidate = answered(made), answered(made)
     for output in read(candidate, made.items[4]):
         output.fill_(0)  # a call that the candidate's block did not have
-    assert spot_check.agree(spots.keep(CALLS)(eager), spots.keep(4)(candidate))
-    assert not spot_check.agree(spots.keep(CALLS)(eager), spots.keep(5)(candidate))
+    assert spot_check.agree([(spots.keep(CALLS)(eager), spots.keep(4)(candidate))])
+    assert not spot_check.agree([(spots.keep(CALLS)(eager), spots.keep(5)(candidate))])
 
 
 @pytest.mark.parametrize("call", range(CALLS))
@@ -64,7 +64,7 @@ def test_a_call_that_did_nothing_is_seen_whichever_it_is(call):
     spots = everywhere(made, chosen=0)
     eager, candidate = answered(made), answered(made)
     read(candidate, made.items[call])[1].view(torch.uint8).fill_(POISON)
-    assert not spot_check.agree(spots.keep(CALLS)(eager), spots.keep(CALLS)(candidate))
+    assert not spot_check.agree([(spots.keep(CALLS)(eager), spots.keep(CALLS)(candidate))])
 
 
 def test_on_a_cpu_the_chosen_call_is_compared_whole_and_the_others_are_not():
@@ -74,7 +74,7 @@ def test_on_a_cpu_the_chosen_call_is_compared_whole_and_the_others_are_not():
     for call, item in enumerate(made.items):
         candidate = answered(made)
         read(candidate, item)[0][0, 0] += 1
-        agrees = spot_check.agree(spots.keep(CALLS)(eager), spots.keep(CALLS)(candidate))
+        agrees = spot_check.agree([(spots.keep(CALLS)(eager), spots.keep(CALLS)(candidate))])
         assert bool(agrees) == (call != spots.chosen)
 
 
@@ -88,4 +88,20 @@ def test_outputs_without_elements_agree():
     made = lay_out([(Call((torch.zeros(1),), {}), [torch.zeros(0, 4)]) for _ in range(2)])
     memory = torch.zeros(made.output_bytes, dtype=torch.uint8)
     spots = Spots(made, 0, [None], [torch.zeros(0, dtype=torch.int64)])
-    assert spot_check.agree(spots.keep(2)(memory), spots.keep(2)(memory))
+    assert spot_check.agree([(spots.keep(2)(memory), spots.keep(2)(memory))])
+
+
+@pytest.mark.parametrize("wrong", range(3))
+def test_one_wrong_answer_is_seen_among_those_of_several_pairs(wrong: int):
+    made = layout()
+    pairs = []
+    for number, chosen in enumerate((0, 4, 2)):
+        eager, candidate = answered(made, seed=number), answered(made, seed=number)
+        pairs.append((Spots(made, chosen, [None, None], None), eager, candidate))
+    everything = [
+        (spots.keep(CALLS)(eager), spots.keep(CALLS)(candidate)) for spots, eager, candidate in pairs
+    ]
+    assert spot_check.agree(everything)
+    spots, _, candidate = pairs[wrong]
+    read(candidate, made.items[spots.chosen])[1][3] += 1
+    assert not spot_check.agree(everything)

@@ -207,17 +207,28 @@ class BlockInputs:
             buffers.write(item, tensors)
 
     def unchanged(self, buffers: Buffers, call: int) -> list[torch.Tensor]:
-        """Whether each input of a call is still as it was written, as bool scalars on the device."""
-        item = self.layout.items[call]
+        """Whether the inputs of a call, and what lies between them, are still as they were written, as bool scalars on
+        the device."""
         if self.image is None:
-            return buffers.unchanged(item, self.tensors[call])
-        return buffers.unchanged(item, [calls.view(self.image, place) for place in item.inputs])
+            return buffers.unchanged(self.layout.items[call], self.tensors[call])
+        start, end = _span_of_inputs(self.layout, call)
+        return [(bits(buffers.inputs.tensor[start:end]) == bits(self.image[start:end])).all()]
 
 
 def end_of_inputs(layout: Layout, count: int) -> int:
     """Bytes that the inputs of the first ``count`` calls take."""
     later = [place.start for item in layout.items[count : count + 1] for place in item.inputs[:1]]
     return later[0] if later else layout.input_bytes
+
+
+def _span_of_inputs(layout: Layout, call: int) -> tuple[int, int]:
+    """First byte of a call's inputs and the one after the last, whole words. A tensor may begin behind the boundary to
+    which its place is aligned."""
+
+    def begin(number: int) -> int:
+        return end_of_inputs(layout, number) // calls.ALIGNMENT * calls.ALIGNMENT
+
+    return begin(call), begin(call + 1) if call + 1 < len(layout.items) else layout.input_bytes
 
 
 def blank_inputs(layout: Layout, count: int, device: torch.device) -> torch.Tensor:

@@ -68,14 +68,28 @@ def draw(layout: Layout, count: int, device: torch.device, rng: random.Random) -
     return Spots(layout, chosen, many, [places(n, SAMPLED) for n in sizes])
 
 
-def agree(eager: Sequence[torch.Tensor], candidate: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Whether what was kept of two blocks agrees as roughly as a timed call must; calls that only one of the blocks
-    has are left out. A bool scalar on the device."""
-    pairs = [
+def agree(pairs: Sequence[tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]]) -> torch.Tensor:
+    """Whether what was kept of eager's blocks and the candidate's agrees as roughly as a timed call must; calls that
+    only one of two blocks has are left out. A bool scalar on the device."""
+    both = [_in_common(eager, candidate) for eager, candidate in pairs]
+    eager, candidate = (
+        [_joined(parts) for parts in zip(*side, strict=True)] for side in zip(*both, strict=True)
+    )
+    return outputs.roughly_equal(candidate, eager)
+
+
+def _in_common(
+    eager: Sequence[torch.Tensor], candidate: Sequence[torch.Tensor]
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    shorter = [
         (one[: len(other)], other) if one.dim() and len(one) > len(other) else (one, other)
         for one, other in zip(eager, candidate, strict=True)
     ]
-    return outputs.roughly_equal([c for _, c in pairs], [e for e, _ in pairs])
+    return [one for one, _ in shorter], [other for _, other in shorter]
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.cat([part.reshape(-1) for part in parts]) if len(parts) > 1 else parts[0]
 
 
 def every_call(memory: torch.Tensor, layout: Layout, count: int, output: int) -> torch.Tensor:
