@@ -10,12 +10,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 import torch
 
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
+from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness.compiling import (
     CALLS_A_THREAD,
@@ -33,12 +35,14 @@ from BackendBench.vllm_backend.evaluation.correctness.compiling import (
 from BackendBench.vllm_backend.evaluation.correctness.progress import Progress
 from BackendBench.vllm_backend.evaluation.correctness.stage import Floor
 from BackendBench.vllm_backend.evaluation.correctness.steps import Step, calls_to_compile
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure
 from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.evaluation.timing import bench
 from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
 from BackendBench.vllm_backend.operations import catalog
+from BackendBench.vllm_backend.state.error_type import ErrorType
 
 pytest.importorskip("triton")
 
@@ -111,6 +115,8 @@ triton_support._make_launcher = lambda kernel: None
 harness = Harness(socket.socketpair()[0])
 
 def function(x, block):
+    if block == 2048:
+        raise ValueError("a wrapper that does not like it")
     (broken if block % 3 == 0 else scale)[(4,)](x, x, x.numel(), BLOCK=block)
 
 harness._function = function
@@ -124,7 +130,7 @@ def ask(blocks, needed, patience):
         }, [])
 
 print(json.dumps([
-    ask([16, 32], 1, 0.0), ask([64, 48], 1, 0.0), ask([128, 256], 1, 60.0),
+    ask([16, 32], 1, 0.0), ask([64, 48], 1, 0.0), ask([128, 256], 1, 60.0), ask([8, 2048, 4], 1, 0.0),
     *[f(reply) for reply in [ask([512, 96, 1024], 2, 0.0)]
       for f in (lambda r: r["failure"]["type"], lambda r: r["failed_at"])],
 ]))
@@ -255,5 +261,73 @@ def test_a_call_that_fails_ahead_of_need_is_left_for_when_it_is_needed():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.strip().splitlines()[-1]) == [
-        {"all": True}, {"all": False}, {"all": False}, "CompilationError", 1,
+        {"all": True}, {"all": False}, {"all": False}, {"all": False}, "CompilationError", 1,
     ]  # fmt: skip
+
+
+class Kernel:
+    """One that is being compiled."""
+
+    def __init__(self) -> None:
+        self.future: Future[None] | None = Future()
+
+
+def test_it_is_waited_for_what_is_compiled_until_something_fails():
+    first, second, looked_at = Kernel(), Kernel(), Kernel()
+    looked_at.future = None  # Triton's, once somebody has waited for it
+    compiling = Compiling(None)
+    for kernel in (first, second, looked_at):
+        compiling.ask(kernel)
+    assert not compiling.done_within(0.0)
+    assert first.future is not None and second.future is not None
+    first.future.set_result(None)
+    assert not compiling.done_within(0.0)
+    second.future.set_exception(ValueError())
+    assert compiling.done_within(60.0)
+    third = Kernel()
+    compiling.ask(third)
+    assert compiling.done_within(60.0)
+
+
+class Refusing(Near):
+    """Fails so many times, each after a second."""
+
+    def __init__(self, times: int, error: ErrorType) -> None:
+        super().__init__(lambda x: None)
+        self.times, self.error = times, error
+        self.threads: list[int] = []
+        self.limits: list[float] = []
+
+    async def request(self, do: str, timeout: float, **payload: Any) -> dict[str, Any]:
+        self.threads.append(payload["threads"])
+        self.limits.append(timeout)
+        if len(self.threads) <= self.times:
+            self.own_time += 1.0
+            raise CandidateFailed(Failure(self.error, "no"))
+        return await super().request(do, timeout, **payload)
+
+
+def test_who_fails_on_several_threads_is_compiled_on_one_from_then_on():
+    dry = Dry(spent=LONG_SECONDS + 0.1)
+    refusing = dry.near = Refusing(1, ErrorType.RUNTIME_ERROR)
+    dry.compile(0)
+    assert dry.left.compiled
+    assert refusing.threads == [LONG_THREADS, 1]
+    assert refusing.limits[1] == pytest.approx(refusing.limits[0] - 1.0)
+    assert refusing.asked == [case.name for case in dry.chunks[0].cases]
+
+
+def test_who_fails_on_one_thread_as_well_is_left_to_when_he_runs():
+    dry = Dry(spent=LONG_SECONDS + 0.1)
+    refusing = dry.near = Refusing(2, ErrorType.RUNTIME_ERROR)
+    dry.compile(0)
+    assert not dry.left.compiled
+    assert refusing.threads == [LONG_THREADS, 1]
+
+
+def test_what_the_compiler_says_is_believed_at_once():
+    dry = Dry(spent=LONG_SECONDS + 0.1)
+    refusing = dry.near = Refusing(1, ErrorType.COMPILE_ERROR)
+    with pytest.raises(CandidateFailed):
+        dry.compile(0)
+    assert refusing.threads == [LONG_THREADS]

@@ -78,6 +78,20 @@ def test_the_last_block_has_a_secret_call_that_was_never_sent_and_whose_answer_i
     assert written(ready, ready.last(rng, 1).inputs) == [ready.bases[1].inputs[0].tolist()]
 
 
+def test_inputs_that_begin_behind_their_places_boundary_are_checked_whole():
+    def make(device: torch.device, generator: torch.Generator) -> Call:
+        both = torch.randn(2, 301, device=device, generator=generator)
+        return Call((both[0, 1:], both[1, 7:200]))
+
+    work = Workload("w", "nowhere", make, 8000)
+    operation = Operation(
+        "mul", "", "(x, y)", lambda x, y: x[:50] * y[:50], lambda device, seed: [], lambda device: [work]
+    )
+    ready = bench.prepare(operation, work, torch.device("cpu"), 1, BLOCK_US["cpu"] / 4)
+    assert ready is not None and ready.layout.items[0].inputs[0].start % calls.ALIGNMENT
+    written(ready, ready.fresh(random.Random(1), 4))
+
+
 def test_of_large_calls_on_a_processor_the_first_inputs_are_sent_again(monkeypatch):
     monkeypatch.setitem(bench.LAST_BYTES, "cpu", 71)
     work = Workload(
@@ -113,9 +127,9 @@ def written(ready: bench.Bench, inputs: BlockInputs) -> list[list[float]]:
     buffers = Buffers(ready.layout.input_bytes, ready.layout.output_bytes, torch.device("cpu"))
     inputs.write(buffers, inputs.count)
     places = [item.inputs[0] for item in ready.layout.items[: inputs.count]]
-    for call, place in enumerate(places):
+    for call, item in enumerate(ready.layout.items[: inputs.count]):
         assert [bool(same) for same in inputs.unchanged(buffers, call)] == [True]
-        for byte in (place.start, place.start + place.size - 1):
+        for byte in [edge for place in item.inputs for edge in (place.start, place.start + place.size - 1)]:
             buffers.inputs.tensor[byte] ^= 1
             seen = [bool(same) for other in range(inputs.count) for same in inputs.unchanged(buffers, other)]
             assert seen == [other != call for other in range(inputs.count)]

@@ -91,6 +91,16 @@ def test_outputs_without_elements_agree():
     assert spot_check.agree([(spots.keep(2)(memory), spots.keep(2)(memory))])
 
 
+def test_what_is_large_in_one_pair_does_not_hide_what_is_wrong_in_another():
+    large, small = torch.full((2,), 1e6), torch.tensor([0.5, 0.25])
+    few = torch.ones(3, 4)
+    right = ([large, few], [large, few])
+    assert spot_check.agree([right, ([small, few[:2]], [small, few[:2]])])
+    assert not spot_check.agree([right, ([small, few[:2]], [torch.zeros(2), few[:2]])])
+    assert not spot_check.agree([right, ([small, few[:2]], [small, torch.zeros(2, 4)])])
+    assert not spot_check.agree([([torch.tensor(0.05)], [torch.tensor(0.0)]), ([large[0]], [large[0]])])
+
+
 @pytest.mark.parametrize("wrong", range(3))
 def test_one_wrong_answer_is_seen_among_those_of_several_pairs(wrong: int):
     made = layout()

@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,11 @@ class Compiling:
             self._asked.append((self.turn, kernel))
 
     def done_within(self, seconds: float) -> bool:
-        """Whether all that was asked for is compiled so many seconds after the first could be asked for."""
-        futures = [kernel.future for _, kernel in self._asked if hasattr(kernel, "future")]
-        return not wait(futures, max(0.0, self._began + seconds - time.monotonic())).not_done
+        """Whether all that was asked for is compiled, or something failed, so many seconds after this was made."""
+        futures = [future for future in map(_future, self._asked) if future is not None]
+        left = max(0.0, self._began + seconds - time.monotonic())
+        done, not_done = wait(futures, left, FIRST_EXCEPTION)
+        return not not_done or any(future.exception() for future in done)
 
     @contextlib.contextmanager
     def ahead(self, threads: int) -> Iterator[None]:
@@ -56,9 +58,11 @@ class Compiling:
         if self._pool is not None:
             self._pool.grow(threads)
         self._needed = len(self._asked)
-        with contextlib.suppress(Exception):
+        try:
             yield
             self.ahead_done = True
+        except BaseException:  # SystemExit, too, is the candidate's
+            self._drop_ahead()
 
     def finish(self) -> None:
         """Wait for all that was asked for, and make their launchers."""
@@ -66,8 +70,13 @@ class Compiling:
         self._finish(needed)
         try:
             self._finish(self._asked[len(needed) :])
-        except Exception:
+        except BaseException:
             self.ahead_done = False
+            self._drop_ahead()
+
+    def _drop_ahead(self) -> None:
+        if self._pool is not None:
+            self._pool.drop(1)
 
     def _finish(self, asked: Sequence[tuple[int, Any]]) -> None:
         for turn, kernel in asked:
@@ -75,6 +84,12 @@ class Compiling:
             compiled = kernel.result() if hasattr(kernel, "result") else kernel
             if getattr(compiled, "_run", True) is None:  # its launcher is not made yet
                 _make_launcher(compiled)
+
+
+def _future(asked: tuple[int, Any]) -> Future[Any] | None:
+    """Of a kernel that is being compiled. (Triton's own object answers every other question by waiting for it.)"""
+    found = vars(asked[1]).get("future")
+    return found if isinstance(found, Future) else None
 
 
 @contextlib.contextmanager
@@ -110,23 +125,35 @@ def launches_suppressed(threads: int = 1, aside: bool = False) -> Iterator[Compi
         compiling.finish()
 
 
+class _Threads(ThreadPoolExecutor):
+    """Skip what has not begun when ``dropped`` is set (a cancelled future would keep Triton waiting for ever)."""
+
+    dropped = False
+
+    def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+
+
 class _Pool(Executor):
-    """Threads that compile. Where one kernel fails, nobody waits for the others: what has not begun is skipped (a
-    cancelled future would keep Triton waiting for ever)."""
+    """Threads that compile. Where one kernel fails, nobody waits for the others."""
 
     def __init__(self, threads: int) -> None:
-        self.dropped = False
-        self._threads = [ThreadPoolExecutor(threads)]
+        self._made = [_Threads(threads)]
 
     def grow(self, threads: int) -> None:
         """Have as many more, for what is submitted from now on."""
-        self._threads.append(ThreadPoolExecutor(threads))
+        self._made.append(_Threads(threads))
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return self._threads[-1].submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+        return self._made[-1].submit(compile_one, *args, **kwargs)
+
+    def drop(self, kept: int = 0) -> None:
+        """Skip what has not begun, but for the first ``kept`` of the threads made."""
+        for threads in self._made[kept:]:
+            threads.dropped = True
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        for threads in self._threads:
+        for threads in self._made:
             threads.shutdown(wait, cancel_futures=cancel_futures)
 
     @contextlib.contextmanager
@@ -135,7 +162,7 @@ class _Pool(Executor):
         try:
             yield
         except BaseException:
-            self.dropped = True
+            self.drop()
             raise
 
 

@@ -35,7 +35,8 @@ FIRST_NICE, REST_NICE = 10, 15
 """How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
 all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
 waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need: one of them may take all cores for seconds."""
+passed need: one of them may take all cores for seconds. (Of the few who compile for SLOW_SECONDS all of it goes before:
+who needs longest begins first.)"""
 LONG_SECONDS = 0.5
 LONG_THREADS = 6
 """Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once.
@@ -43,8 +44,9 @@ Once the first cases are right it has MOST_THREADS, and all steps at once: the s
 would be waited for in each of them. Two of three candidates are done by then."""
 SLOW_SECONDS = 1.5
 """Who compiles for so long without being done with the first cases has all steps compiled at once, right or not: a
-product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at once. Of 200 candidates two or
-three are so slow; after 1 s it would be ten, half of them wrong."""
+product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at once. It has MOST_THREADS more
+for that, whatever the others need. Of 200 candidates two or three are so slow; after 1 s it would be ten, half of them
+wrong."""
 
 
 @dataclass(frozen=True)

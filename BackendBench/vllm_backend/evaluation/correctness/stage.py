@@ -51,7 +51,7 @@ Who keeps the GPU busy for BUSY_SECONDS then, and when he is killed it is quiet,
 driver, which makes and ends others' contexts, or may never answer: he has the longest limit. It holds only where
 compiling ahead went well."""
 LOOK_SECONDS = 0.02
-BUSY_SECONDS = 0.5
+BUSY_SECONDS = 0.6
 BUSY_LOOKS = round(BUSY_SECONDS / LOOK_SECONDS)
 """So long apart a GPU is looked at, and so often in a row, before it counts as busy: for BUSY_SECONDS. So who
 needs no more of a GPU of his own is never taken for one who hangs, whoever else is there."""

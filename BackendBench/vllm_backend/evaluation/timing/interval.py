@@ -31,8 +31,9 @@ measured by then is reported with the interval that it supports."""
 CONFIRM_PAIRS = {"cpu": 15, "cuda": 9}
 """Fixed length of the run that is reported. A GPU's pairs scatter by 0.3 %, so nine leave 0.25 %."""
 CLEARLY_SLOWER, CLEARLY_FASTER = 0.95, 1.05
-"""A candidate whose whole interval lies below the first will not become a winner by more measuring; whoever wins on a
-workload like the second is measured anew, if he wins on all of them together."""
+"""A candidate whose whole interval lies below the first will not become a winner by more measuring. Whoever is above
+the second on one workload and wins on all together is measured anew; whether he does depends on that interval as well,
+so it has to be a narrow one."""
 TRIMMED = 0.2
 TRIMMED_FROM = 9
 """Share of the pairs left out at either end, from that many pairs on: three of 15, one of nine. On a machine with few
@@ -120,8 +121,9 @@ def decisive(pairs: Sequence[Pair]) -> bool:
     ratio = estimate(pairs)
     sided = ratio.high < 1.0 or ratio.low > 1.0
     enough = SURE if sided else TIGHT
-    clear = ratio.high < CLEARLY_SLOWER or ratio.low > CLEARLY_FASTER
-    return clear or (len(pairs) >= MIN_PAIRS and ratio.half_width <= enough)
+    clearly_faster = ratio.low > CLEARLY_FASTER and ratio.half_width <= SURE
+    settled = len(pairs) >= MIN_PAIRS and ratio.half_width <= enough
+    return ratio.high < CLEARLY_SLOWER or clearly_faster or settled
 
 
 def combine(ratios: Sequence[Ratio]) -> tuple[float, float, float]:

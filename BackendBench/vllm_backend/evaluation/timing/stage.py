@@ -36,7 +36,7 @@ LONGEST = 3
 """Times the limit of one request: the device is nobody's for longer than that on one workload."""
 MOST_UNREAD = 8
 """Pairs whose answers are compared together, on a GPU: fifty small operations and a wait for it are 1.1 ms, of 9 ms
-that a pair takes, and the answers to wait for are up to 8 MB each."""
+that a pair takes. What is kept of a pair until then is 8 MB for each float32 output."""
 MOST_TOO_SHORT = 6
 """Such pairs of one workload; an honest kernel's times do not jump about like that."""
 
@@ -92,7 +92,7 @@ class TimingStage:
         return interval.widened(found, interval.PROCESS_US[on], interval.PROCESS_SHARE[on])
 
     async def _record(self, bench: Bench, rehearsed: Rehearsed, fixed_pairs: int | None) -> Record:
-        record, too_short = Record(), 0
+        record, too_short, self._unread = Record(), 0, []
         self._end = time.monotonic() + LONGEST * self._limit
         count = await self._begin(bench, rehearsed, fixed_pairs)
         watched = self._rng.randint(1, fixed_pairs or interval.CLEAR_PAIRS)
@@ -148,6 +148,8 @@ class TimingStage:
         """What is not timed before the first pair. Returns the calls of the candidate's first block."""
         # A figure that is reported of a winner begins with a pair that does not count; so does everything on a CPU,
         # where caches and cores were somebody else's until now, and what tunes itself in its first call.
+        device = self._candidate.buffers.outputs.tensor.device
+        spot_check.reserve(bench.layout, bench.calls, device, MOST_UNREAD)
         paired = rehearsed.tunes or fixed_pairs is not None or not self._candidate.on_gpu
         for lane in self._eager[1 if paired else 0 :]:
             if paired or bench.workload.name not in lane.warm:
