@@ -1,5 +1,4 @@
-"""Compiling threads that begin only when somebody has asked whether they are done: without it a test would depend on
-how fast they are."""
+"""Compiling threads in an order that a test asks for: without it a test would depend on how fast they are."""
 
 from __future__ import annotations
 
@@ -16,12 +15,27 @@ LONGEST_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Within this context, until they are asked for with a limit of 0 or waited for."""
-    asked, submit, done_within = threading.Event(), _Pool.submit, Compiling.done_within
+def held(after: int) -> Iterator[None]:
+    """Within this context the first threads of a pool begin when somebody has asked whether they are done, and when
+    others have compiled ``after`` kernels."""
+    asked, others = threading.Event(), threading.Semaphore(0)
+    submit, done_within = _Pool.submit, Compiling.done_within
 
     def submit_held(self: _Pool, compile_one: Any, *args: Any, **kwargs: Any) -> Future[Any]:
-        return submit(self, lambda: asked.wait(LONGEST_SECONDS) and compile_one(*args, **kwargs))
+        first = len(self._made) == 1
+
+        def compile_in_turn() -> Any:
+            if first:
+                asked.wait(LONGEST_SECONDS)
+                for _ in range(after):
+                    others.acquire(timeout=LONGEST_SECONDS)
+            try:
+                return compile_one(*args, **kwargs)
+            finally:
+                if not first:
+                    others.release()
+
+        return submit(self, compile_in_turn)
 
     def ask(self: Compiling, seconds: float) -> bool:
         if seconds:

@@ -48,7 +48,7 @@ def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dic
 
 @pytest.mark.parametrize("module", ["plain", "tells tensors by their addresses", "enters the only GPU"])
 def test_who_keeps_nothing_of_what_is_pretended_goes_on(found: dict[str, Any], module: str):
-    assert set(found["modules"][module]) == {"kernels", "all"}
+    assert set(found["modules"][module]) == {"kernels"}
 
 
 @pytest.mark.parametrize(

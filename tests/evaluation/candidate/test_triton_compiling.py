@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import torch
 
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
-from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling
+from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling, _Pool
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness.compiling import (
     CALLS_A_THREAD,
@@ -34,7 +35,7 @@ from BackendBench.vllm_backend.evaluation.correctness.compiling import (
 )
 from BackendBench.vllm_backend.evaluation.correctness.progress import Progress
 from BackendBench.vllm_backend.evaluation.correctness.stage import Floor
-from BackendBench.vllm_backend.evaluation.correctness.steps import Step, calls_to_compile
+from BackendBench.vllm_backend.evaluation.correctness.steps import Step, calls_to_compile, steps
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failure
 from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock
@@ -77,20 +78,20 @@ except Exception as error:
 found["turn"] = compiling.turn
 for kernel, block in ((scale, 256), (broken, 128)):
     made.clear()
-    with held(), triton_support.launches_suppressed(threads, aside=True) as compiling:
+    with held(after=2), triton_support.launches_suppressed(1, aside=True) as compiling:
         scale[(4,)](x, x, 4096, BLOCK=block)
         soon = compiling.done_within(0.0)
-        with compiling.ahead(threads=2):
+        with compiling.ahead(threads=2, nice=19):
             scale[(4,)](x, x, 4095, BLOCK=block)
             kernel[(4,)](x, x, 1, BLOCK=block)
-    found["ahead_" + kernel.__name__] = [soon, compiling.ahead_done, len(made)]
-with held(), triton_support.launches_suppressed(threads, aside=True) as compiling:
+    found["ahead_" + kernel.__name__] = [soon, len(made)]
+with held(after=0), triton_support.launches_suppressed(threads, aside=True) as compiling:
     scale[(4,)](x, x, 4096, BLOCK=64)
     found["late"] = compiling.done_within(60.0)
 try:
     with triton_support.launches_suppressed(threads, aside=True) as compiling:
         broken[(4,)](x, x, 4096, BLOCK=32)
-        with compiling.ahead(threads=2):
+        with compiling.ahead(threads=2, nice=19):
             scale[(4,)](x, x, 4095, BLOCK=32)
 except Exception as error:
     found["needed"] = type(error).__name__
@@ -111,7 +112,8 @@ from tests.evaluation.candidate.triton_kernels import broken, scale
 from tests.pretended_driver import PretendedDriver
 
 driver.set_active(PretendedDriver())
-triton_support._make_launcher = lambda kernel: None
+made = []
+triton_support._make_launcher = made.append
 harness = Harness(socket.socketpair()[0])
 
 def function(x, block):
@@ -121,18 +123,22 @@ def function(x, block):
 
 harness._function = function
 
-def ask(blocks, needed, patience):
+def ask(blocks, needed, patience, after):
     calls = [(Call((torch.ones(64), block)), [torch.ones(64)]) for block in blocks]
-    with held():
-        return harness._dry_run({
+    made.clear()
+    with held(after):
+        reply = harness._dry_run({
             "calls": shared_calls.lay_out(calls).request(), "turns": [0] * len(blocks), "needed": needed,
-            "threads": 1, "nice": 0, "patience": patience, "ahead_threads": 2, "gpu": None,
+            "threads": 1, "nice": 0, "patience": patience, "ahead": {"threads": 2, "nice": 0}, "gpu": None,
         }, [])
+    return reply.get("failure", {}).get("type"), reply.get("failed_at"), len(made)
 
 print(json.dumps([
-    ask([16, 32], 1, 0.0), ask([64, 48], 1, 0.0), ask([128, 256], 1, 60.0), ask([8, 2048, 4], 1, 0.0),
-    *[f(reply) for reply in [ask([512, 96, 1024], 2, 0.0)]
-      for f in (lambda r: r["failure"]["type"], lambda r: r["failed_at"])],
+    ask([16, 32], 1, 0.0, after=1),
+    ask([64, 48], 1, 0.0, after=1),
+    ask([128, 256], 1, 60.0, after=0),
+    ask([8, 2048, 4], 1, 0.0, after=0),
+    ask([512, 96, 1024], 2, 0.0, after=1),
 ]))
 """
 
@@ -146,8 +152,8 @@ def test_every_variant_is_compiled_once_and_the_failing_call_is_known(threads):
     found = json.loads(done.stdout.strip().splitlines()[-1])
     assert found == {
         "variants": 3, "configurations": 2, "error": "CompilationError", "turn": 1,
-        "ahead_scale": [False, True, 3],
-        "ahead_broken": [False, False, 2],  # what is ready nevertheless has its launcher
+        "ahead_scale": [False, 3],
+        "ahead_broken": [False, 2],  # what is ready nevertheless has its launcher
         "late": True, "needed": "CompilationError",
     }  # fmt: skip
 
@@ -186,6 +192,7 @@ class Dry:
         self.workload = next(iter(operation.make_workloads(device)))
         made = bench.prepare(operation, self.workload, device, 1, 1000.0)
         assert made is not None
+        self.benches = [made]
         self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
         self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
         self.stage = CompilingStage(self.settings.compile_seconds, self.floor.compiling)
@@ -230,7 +237,7 @@ def test_whoever_compiles_steps_back_and_only_while_he_does():
 
 @pytest.mark.parametrize("passed", [0, 1])
 def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was_right_so_far(passed: int):
-    dry = Dry(spent=LONG_SECONDS + 1, passed=passed)
+    dry = Dry(spent=SLOW_SECONDS + 1, passed=passed)
     needed, everything = len(dry.chunks[0].cases), len(dry.left.calls)
     dry.compile(0)
     assert dry.near.requests == [everything if passed else needed]
@@ -248,6 +255,10 @@ def test_what_is_left_is_compiled_ahead_only_until_the_first_cases_are_right_and
     assert portion(calls, 9, long) == Portion(calls, 9, 0.0, LONG_THREADS)
     right = dataclasses.replace(long, right=True)
     assert portion(calls, 9, right) == Portion(calls, 20, 0.0, MOST_THREADS)
+    not_slow = dataclasses.replace(right, spent=LONG_SECONDS + 0.1)
+    assert portion(calls, 9, not_slow) == Portion(
+        calls[:9], 9, pytest.approx(SLOW_SECONDS - 0.6), MOST_THREADS
+    )
     assert portion(calls, 9, dataclasses.replace(right, spent=0.0)).calls == calls[:8]
     one = dataclasses.replace(long, several=False, threads=1)
     assert portion(calls, 9, one) == Portion(calls[:9], 9, 0.0, 1)
@@ -261,7 +272,11 @@ def test_a_call_that_fails_ahead_of_need_is_left_for_when_it_is_needed():
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.strip().splitlines()[-1]) == [
-        {"all": True}, {"all": False}, {"all": False}, {"all": False}, "CompilationError", 1,
+        [None, None, 2],
+        [None, None, 1],  # the second does not compile
+        [None, None, 1],  # the first did not take long
+        [None, None, 1],  # the second's wrapper fails
+        ["CompilationError", 1, 1],
     ]  # fmt: skip
 
 
@@ -331,3 +346,24 @@ def test_what_the_compiler_says_is_believed_at_once():
     with pytest.raises(CandidateFailed):
         dry.compile(0)
     assert refusing.threads == [LONG_THREADS]
+
+
+def test_what_was_begun_ahead_is_left_when_what_is_needed_is_done():
+    going_on, pool = threading.Event(), _Pool(1)
+    pool.grow(1, 19)
+    begun, waiting = pool.submit(going_on.wait, 60.0), pool.submit(lambda: "compiled")
+    pool.drop(kept=1)
+    going_on.set()
+    assert begun.result() is True
+    assert waiting.result() is None
+    pool.shutdown()
+
+
+def test_the_workloads_are_compiled_when_every_case_is_right():
+    dry = Dry()
+    plan = case_plan.prepare(catalog.resolve("relu"), torch.device("cpu"), 1)
+    first, *_, cases, workloads = steps(plan.chunks, dry.benches, confirming=False)
+    assert first.chunks == plan.chunks[:1]
+    assert cases.enduring and cases.chunks and not cases.benches
+    assert workloads.benches == dry.benches and not workloads.chunks
+    assert steps(plan.chunks, dry.benches, confirming=True)[-1].benches == dry.benches

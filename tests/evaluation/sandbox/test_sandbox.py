@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from BackendBench.vllm_backend.evaluation import sandbox
-from BackendBench.vllm_backend.evaluation.candidate.harness import _step_back
+from BackendBench.vllm_backend.evaluation.candidate.stepping_back import step_back
 from BackendBench.vllm_backend.evaluation.correctness.compiling import FIRST_NICE, REST_NICE
 from BackendBench.vllm_backend.evaluation.sandbox import (
     SandboxedChild,
@@ -355,13 +355,13 @@ def test_the_filter_refuses(name: str, arguments: tuple[Any, ...]) -> None:
 
 @needs("seccomp")
 def test_whoever_compiles_may_step_back() -> None:
-    def step_back() -> list[int]:
-        _step_back(FIRST_NICE)
+    def twice() -> list[int]:
+        step_back(FIRST_NICE)
         first = os.getpriority(os.PRIO_PROCESS, 0)
-        _step_back(REST_NICE)
+        step_back(REST_NICE)
         return [first, os.getpriority(os.PRIO_PROCESS, 0)]
 
-    assert inside(step_back, layers=("seccomp",)) == [FIRST_NICE, REST_NICE]
+    assert inside(twice, layers=("seccomp",)) == [FIRST_NICE, REST_NICE]
 
 
 @needs("seccomp")

@@ -32,6 +32,7 @@ from .compute_watch import ComputeWatch
 from .loading import describe, load_module
 from .replaced import replaced
 from .scattered import Scattered
+from .stepping_back import step_back
 
 if TYPE_CHECKING:
     from .triton_support import Compiling, Suspended
@@ -191,12 +192,12 @@ class Harness:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``needed``: so many
-        of the calls; the others only where these take longer than ``patience`` seconds, then on ``ahead_threads`` more,
-        and ``all`` says that they are done. ``gpu``: figures of a GPU of which there is no context yet, see
-        absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to be used any more.
-        ``nice``: see ``_step_back``.
+        of the calls; where they take longer than ``patience`` seconds, the others are begun with ``ahead``, on so many
+        ``threads`` more, which are as ``nice``, and left when these are done. ``gpu``: figures of a GPU of which there
+        is no context yet, see absent_gpu.py; ``anew`` says then that something is left over, and that the process is
+        not to be used any more. ``nice``: see ``step_back``.
         """
-        with ThreadPoolExecutor(1, initializer=_step_back, initargs=(request["nice"],)) as aside:
+        with ThreadPoolExecutor(1, initializer=step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()
 
     def _dry_run_aside(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -217,11 +218,11 @@ class Harness:
             with launches_suppressed(request["threads"], bool(rest)) as compiling:
                 self._ask_for(needed, request, device, compiling)
                 if rest and not compiling.done_within(request["patience"]):
-                    with compiling.ahead(request["ahead_threads"]):
+                    with compiling.ahead(**request["ahead"]):
                         self._ask_for(rest, request, device, compiling)
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}
-        return {"all": compiling.ahead_done or not rest}
+        return {}
 
     def _ask_for(
         self, which: Iterable[int], request: dict[str, Any], device: torch.device, compiling: Compiling
@@ -418,13 +419,6 @@ def _give_memory_back() -> None:
     """What was freed: glibc is told to keep it, and eager's process has had large tensors of other operations."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _step_back(nice: int) -> None:
-    """Have this thread, and what it starts, wait where others want a core, the more so the larger ``nice`` (0 to 19).
-    On Linux the call is about a thread."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
 def _memory(tensor: torch.Tensor) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .replaced import replaced
+from .stepping_back import step_back
 
 
 class Compiling:
@@ -30,8 +31,6 @@ class Compiling:
         """``pool``: what compiles them; None: whoever asks."""
         self.turn = 0
         """Set by the user before each call; where something failed, the call that asked for it."""
-        self.ahead_done = False
-        """Whether all that was asked for ``ahead`` is compiled too."""
         self._asked: list[tuple[int, Any]] = []
         self._seen: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
         self._pool, self._began = pool, time.monotonic()
@@ -52,31 +51,23 @@ class Compiling:
         return not not_done or any(future.exception() for future in done)
 
     @contextlib.contextmanager
-    def ahead(self, threads: int) -> Iterator[None]:
-        """What is asked for within it is compiled on so many threads more, and may fail: then it is as if it had not
-        been asked for."""
+    def ahead(self, threads: int, nice: int) -> Iterator[None]:
+        """What is asked for within it is compiled on so many threads more, which are so nice, until all that was asked
+        for before is done. It may fail: then it is as if it had not been asked for."""
         if self._pool is not None:
-            self._pool.grow(threads)
+            self._pool.grow(threads, nice)
         self._needed = len(self._asked)
-        try:
+        with contextlib.suppress(BaseException):  # SystemExit, too, is the candidate's
             yield
-            self.ahead_done = True
-        except BaseException:  # SystemExit, too, is the candidate's
-            self._drop_ahead()
 
     def finish(self) -> None:
         """Wait for all that was asked for, and make their launchers."""
         needed = self._asked[: self._needed]
         self._finish(needed)
-        try:
-            self._finish(self._asked[len(needed) :])
-        except BaseException:
-            self.ahead_done = False
-            self._drop_ahead()
-
-    def _drop_ahead(self) -> None:
         if self._pool is not None:
-            self._pool.drop(1)
+            self._pool.drop(kept=1)
+        with contextlib.suppress(BaseException):
+            self._finish(self._asked[len(needed) :])
 
     def _finish(self, asked: Sequence[tuple[int, Any]]) -> None:
         for turn, kernel in asked:
@@ -140,9 +131,9 @@ class _Pool(Executor):
     def __init__(self, threads: int) -> None:
         self._made = [_Threads(threads)]
 
-    def grow(self, threads: int) -> None:
+    def grow(self, threads: int, nice: int) -> None:
         """Have as many more, for what is submitted from now on."""
-        self._made.append(_Threads(threads))
+        self._made.append(_Threads(threads, initializer=step_back, initargs=(nice,)))
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return self._made[-1].submit(compile_one, *args, **kwargs)

@@ -31,22 +31,20 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
-FIRST_NICE, REST_NICE = 10, 15
+FIRST_NICE, REST_NICE, AHEAD_NICE = 10, 15, 19
 """How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
 all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
 waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need: one of them may take all cores for seconds. (Of the few who compile for SLOW_SECONDS all of it goes before:
-who needs longest begins first.)"""
+passed need: one of them may take all cores for seconds. What may never be needed has what is left over."""
 LONG_SECONDS = 0.5
 LONG_THREADS = 6
-"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once.
-Once the first cases are right it has MOST_THREADS, and all steps at once: the slowest of its kernels takes seconds, and
-would be waited for in each of them. Two of three candidates are done by then."""
-SLOW_SECONDS = 1.5
-"""Who compiles for so long without being done with the first cases has all steps compiled at once, right or not: a
-product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at once. It has MOST_THREADS more
-for that, whatever the others need. Of 200 candidates two or three are so slow; after 1 s it would be ten, half of them
-wrong."""
+"""Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once;
+MOST_THREADS once the first cases are right."""
+SLOW_SECONDS = 1.0
+"""Who compiles for so long without being done with the first cases begins with all the rest meanwhile, right or not, on
+as many threads more; who is right has all steps at once. The slowest of such a kernel's variants takes seconds, and
+would be waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s
+at once, and was left over when everybody else was done."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,8 @@ class Portion:
 
     calls: Sequence[ToCompile]
     needed: int
-    """So many of them, the others only where these are not done after ``patience`` seconds."""
+    """So many of them; the others are begun with where these are not done after ``patience`` seconds, for as long as
+    they are not."""
     patience: float
     threads: int
 
@@ -84,7 +83,7 @@ def portion(calls: Sequence[ToCompile], needed: int, now: State) -> Portion:
     """The next one of ``calls``, of which the first ``needed`` are."""
     threads = now.threads
     if now.spent > LONG_SECONDS:
-        at_once = len(calls) if now.right else needed
+        at_once = len(calls) if now.right and now.spent > SLOW_SECONDS else needed
         if now.several:
             threads = max(threads, MOST_THREADS if now.right else LONG_THREADS)
     else:  # one call of a tuned matrix product may take seconds
@@ -119,16 +118,16 @@ class CompilingStage:
                 now.threads = cores.adjust(MOST_THREADS if now.several else 1) if cores else 1
                 now.spent = self._seconds - left.compiling
                 wanted = portion(left.calls, needed, now)
-                done, now.several = await _compiled(session, wanted, now, left, gpu)
-                left.calls, needed, now.first = left.calls[done:], needed - done, False
+                now.several = await _compiled(session, wanted, now, left, gpu)
+                left.calls, needed, now.first = left.calls[wanted.needed :], needed - wanted.needed, False
         left.deadline += session.own_time - asked
 
 
 async def _compiled(
     session: Session, wanted: Portion, now: State, left: Progress, gpu: Mapping[str, int] | None
-) -> tuple[int, bool]:
-    """Returns how many of the calls are done with, and whether it can be compiled on several threads."""
-    started, done = session.own_time, 0
+) -> bool:
+    """Returns whether it can be compiled on several threads."""
+    started = session.own_time
     session.stage, session.case_names = "compiling", [call.name for call in wanted.calls]
     mended = MENDED if gpu is None else MENDED_BY_A_CONTEXT
     # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
@@ -139,7 +138,7 @@ async def _compiled(
             reply = await session.request(
                 "dry_run", limit, calls=[call.request for call in part.calls], turns=[call.turn for call in part.calls],
                 needed=part.needed, threads=part.threads, nice=REST_NICE if now.right else FIRST_NICE,
-                patience=part.patience, ahead_threads=MOST_THREADS, gpu=gpu,
+                patience=part.patience, ahead={"threads": MOST_THREADS, "nice": AHEAD_NICE}, gpu=gpu,
             )  # fmt: skip
         except CandidateFailed as error:
             if error.failure.error_type not in mended:
@@ -147,9 +146,8 @@ async def _compiled(
             now.several = False
             continue
         left.compiled = not reply.get("anew")
-        done = len(part.calls) if reply.get("all") is True else part.needed
         break
     else:
         left.compiled = False
     left.compiling = max(0.1, left.compiling - (session.own_time - started))
-    return done, now.several
+    return now.several

@@ -2,7 +2,7 @@
 
 - Loading and compiling take a place among the compilers, running the cases shares the device.
 - What the first cases need may be compiled before the process has a context (candidate/absent_gpu.py).
-- The first cases fail most wrong kernels, before the rest is compiled. The workloads are compiled with these.
+- The first cases fail most wrong kernels, before the rest is compiled; the workloads are compiled last.
 - Whoever passes all of them is called many times more.
 """
 

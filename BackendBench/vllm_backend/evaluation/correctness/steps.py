@@ -47,14 +47,17 @@ def steps(chunks: Sequence[Chunk], benches: Sequence[Bench], confirming: bool) -
     for number in EARLY_CHUNKS[: 1 if confirming else None]:
         found.append(Step(chunks[:number]))
         chunks = chunks[number:]
-    found.append(Step(chunks, benches, enduring=not confirming))
+    if confirming:  # it will be right
+        found.append(Step(chunks, benches))
+    else:
+        found += [Step(chunks, enduring=True), Step((), benches)]
     return [step for step in found if step.chunks or step.benches or step.enduring]
 
 
 def calls_to_compile(of: Sequence[Step], turn: int) -> Iterator[ToCompile]:
     """What these steps need compiled: each call with the configuration that it will be run with. A timing tunes for
     real, with the device alone, and nothing is to be compiled then: workloads need all configurations, which takes
-    longest. So in their step they begin."""
+    longest. So they come last, and in their step they begin."""
     for number, step in enumerate(of):
         for bench in step.benches:
             yield ToCompile(number, bench.workload.name, bench.layout.request([0])[0], None)
