@@ -214,6 +214,32 @@ def test_a_process_that_cannot_be_set_up_for_a_while_is_made_again(loop: asyncio
     assert not broken
 
 
+def test_a_warm_server_that_does_not_answer_is_given_up(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm_pool, "SPAWN_SECONDS", 1.0)
+
+    async def asked() -> tuple[str, bool, bool]:
+        pool = WarmPool(settings(), 1, 1)
+        await pool.start()
+        server = psutil.Process(pool._process.pid)
+        server.suspend()
+        try:
+            async with _timeout():
+                while True:  # some may have been made before
+                    await pool.bare()
+        except InfrastructureFault as fault:
+            return str(fault), pool.broken, server.is_running()
+        finally:
+            await pool.close()
+            assert not server.is_running()
+
+    text, broken, running = loop.run_until_complete(asked())
+    assert "made no process for 1 s" in text
+    assert broken
+    assert running
+
+
 class Slow(WarmPool):
     """A pool whose processes take for ever to be set up."""
 

@@ -34,7 +34,7 @@ START_SECONDS = 120.0
 SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
 SPAWN_SECONDS = 60.0
-"""For a process; one takes 10 ms."""
+"""For a process; one takes 10 ms. A warm server that takes so long will make none: it and its judge are replaced."""
 AT_A_TIME = 4
 """Contexts that are made at a time. On one H200 four at a time were 11 a second, eight 8 to 11; one after the other, 6.
 Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers.
@@ -245,7 +245,11 @@ class WarmPool:
             raise _unmade(error) from None
         finally:
             theirs.close()
-        pid = await self._spawned[token]
+        try:
+            pid = await asyncio.wait_for(self._spawned[token], SPAWN_SECONDS)
+        except asyncio.TimeoutError:
+            ours.close()
+            raise InfrastructureFault(f"the warm server made no process for {SPAWN_SECONDS:.0f} s") from None
         session = Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
         session.contained = self._contained
         return session
