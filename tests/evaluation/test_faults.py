@@ -23,6 +23,7 @@ from BackendBench.vllm_backend.evaluation.judge import Judge
 from BackendBench.vllm_backend.evaluation.processes import warm_pool, wire
 from BackendBench.vllm_backend.evaluation.processes.session import Session
 from BackendBench.vllm_backend.evaluation.processes.warm_pool import WarmPool, sandbox_spec
+from BackendBench.vllm_backend.evaluation.sandbox import limits
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings, WorkerSettings
 from BackendBench.vllm_backend.evaluation.worker import EvaluationWorker
 from BackendBench.vllm_backend.state import scripts
@@ -238,6 +239,27 @@ def test_a_warm_server_that_does_not_answer_is_given_up(
     assert "made no process for 1 s" in text
     assert broken
     assert running
+
+
+@pytest.mark.skipif("cgroup" not in sandbox.probe().active, reason="no cgroups here")
+def test_a_warm_server_that_ends_leaves_no_cgroups(loop: asyncio.AbstractEventLoop) -> None:
+    async def groups() -> list[Path]:
+        pool = WarmPool(settings(), 1, 2)
+        await pool.start()
+        try:
+            held = [await pool.bare() for _ in range(3)]
+            files = [Path(f"/proc/{session.pid}/cgroup") for session in held]
+            lines = [line for file in files for line in file.read_text().splitlines()]
+            names = {line.rpartition("/")[2] for line in lines if limits.PARENT in line}
+            found = [path for name in names for path in limits.ROOT.glob(f"**/{limits.PARENT}/{name}")]
+            assert len(names) == len(held) and all(path.exists() for path in found)
+            return found
+        finally:
+            await pool.close()
+
+    made = loop.run_until_complete(groups())
+    assert made
+    assert not [path for path in made if path.exists()]
 
 
 class Slow(WarmPool):

@@ -27,6 +27,7 @@ from BackendBench.vllm_backend.evaluation.sandbox import (
     SandboxedChild,
     SandboxSpec,
     kill_tree,
+    limits,
     root,
     spawn,
 )
@@ -265,6 +266,31 @@ def test_memory_beyond_the_limit_kills_it() -> None:
 
     status = status_of(take, memory_bytes=256 * MIB)
     assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+
+
+def test_groups_that_a_killed_server_left_are_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ROOT", tmp_path)
+    for controller in ("memory", "pids"):
+        for name in ("left", "just_made", "in_use"):
+            (tmp_path / controller / limits.PARENT / name).mkdir(parents=True)
+        (
+            tmp_path / controller / limits.PARENT / "in_use" / "as_if"
+        ).touch()  # cgroups have no files of their own
+        for name in ("left", "in_use"):
+            os.utime(tmp_path / controller / limits.PARENT / name, (0, 0))
+    limits.sweep()
+    limits.sweep()
+    for controller in ("memory", "pids"):
+        kept = {group.name for group in (tmp_path / controller / limits.PARENT).iterdir()}
+        assert kept == {"just_made", "in_use"}
+
+
+def test_nothing_is_swept_where_there_are_no_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROOT", tmp_path)
+    limits.sweep()
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs("cgroup")

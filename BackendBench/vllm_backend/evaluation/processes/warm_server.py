@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..failure import PASSING
-from ..sandbox import SandboxedChild, SandboxSpec, kill_tree, spawn
+from ..sandbox import SandboxedChild, SandboxSpec, kill_tree, limits, spawn
 from . import wire
 
 MOST_OPEN_FILES = 1 << 16
@@ -102,6 +102,8 @@ class WarmServer:
         finally:
             for child in self._children.values():
                 kill_tree(child)
+            for child in self._children.values():
+                child.wait()  # its group can be deleted then
 
     def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
         if request["do"] == "spawn":
@@ -181,6 +183,8 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     spec = SandboxSpec.model_validate_json(arguments.spec)
+    if "cgroup" in spec.layers:
+        limits.sweep()
     wire.send(control, {"event": "ready", "pid": os.getpid()})
     WarmServer(control, spec).serve()
 

@@ -22,6 +22,9 @@ OPEN_FILES = 4096
 CORE_BYTES = 0
 REMOVE_TRIES = 50
 """A cgroup is busy until the kernel has reaped its last process: some milliseconds."""
+LEFT_SECONDS = 60.0
+"""A group without processes that is older was left by a server that was killed; one that was just made waits for its
+process for milliseconds."""
 
 
 def set_rlimits(spec: SandboxSpec, with_cgroup: bool) -> None:
@@ -102,6 +105,16 @@ class Cgroup:
                     break
                 except OSError:
                     time.sleep(0.002)
+
+
+def sweep() -> None:
+    """Delete groups that servers left which were killed."""
+    now = time.time()
+    with contextlib.suppress(OSError):
+        for group in [group for parent in _hierarchies() for group in (parent / PARENT).iterdir()]:
+            with contextlib.suppress(OSError):  # it is in use, a file, or another server's sweep was faster
+                if now - group.stat().st_mtime > LEFT_SECONDS:
+                    group.rmdir()
 
 
 def _version() -> int:
