@@ -236,7 +236,7 @@ def test_a_warm_server_that_does_not_answer_is_given_up(
             assert not server.is_running()
 
     text, broken, running = loop.run_until_complete(asked())
-    assert "made no process for 1 s" in text
+    assert "made no process for 1 s; state T, waits in " in text
     assert broken
     assert running
 

@@ -13,9 +13,11 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from .. import conditions
@@ -249,10 +251,22 @@ class WarmPool:
             pid = await asyncio.wait_for(self._spawned[token], SPAWN_SECONDS)
         except asyncio.TimeoutError:
             ours.close()
-            raise InfrastructureFault(f"the warm server made no process for {SPAWN_SECONDS:.0f} s") from None
+            raise InfrastructureFault(
+                f"the warm server made no process for {SPAWN_SECONDS:.0f} s; {self._where_it_is()}"
+            ) from None
         session = Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
         session.contained = self._contained
         return session
+
+    def _where_it_is(self) -> str:
+        """What a warm server that does not answer does. It says itself, on standard error, on which line."""
+        try:
+            self._process.send_signal(signal.SIGUSR1)
+            folder = Path(f"/proc/{self._process.pid}")
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            return f"state {state}, waits in {(folder / 'wchan').read_text() or 'user space'}"
+        except OSError as error:
+            return f"{error}"
 
     def _kill(self, token: str) -> None:
         if token in self._exited:

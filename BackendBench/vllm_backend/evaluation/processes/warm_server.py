@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import faulthandler
 import gc
 import os
 import resource
@@ -137,6 +138,7 @@ class WarmServer:
         """Runs in the child. Its first act is to drop everything that belongs to the server."""
         from ..candidate import harness as candidate
 
+        faulthandler.unregister(signal.SIGUSR1)
         self._control.close()
         for child in self._children.values():
             os.close(child.pidfd)
@@ -178,6 +180,7 @@ def main() -> None:
     most = min(most, MOST_OPEN_FILES)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
+    faulthandler.register(signal.SIGUSR1)  # who waits for it in vain asks where it is
     preload(arguments.target)
     # A collection walks over all that was imported, 0.25 s of every candidate's compiling, and copies its pages.
     gc.collect()
@@ -187,6 +190,7 @@ def main() -> None:
         limits.sweep()
     wire.send(control, {"event": "ready", "pid": os.getpid()})
     WarmServer(control, spec).serve()
+    os._exit(0)  # libraries have much to say of an interpreter's end, and drown what was said of its reason
 
 
 if __name__ == "__main__":
