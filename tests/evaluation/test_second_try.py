@@ -12,6 +12,7 @@ from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, Failur
 from BackendBench.vllm_backend.evaluation.judge import Judge
 from BackendBench.vllm_backend.evaluation.memory.arena import CudaError
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.timing import roofline
 from BackendBench.vllm_backend.evaluation.trial import Trial
 from BackendBench.vllm_backend.state.error_type import ErrorType
 from BackendBench.vllm_backend.state.task import EvaluationTask, Target
@@ -79,6 +80,25 @@ def test_other_faults_are_not_waited_for():
         with pytest.raises(type(error)):
             asyncio.run(judge._try_until_believed(TASK, "", Trial()))
         assert (judge.tries, judge.rooms) == (1, 0)
+
+
+class Pool:
+    """Of processes, as far as the end of an evaluation asks."""
+
+    def __init__(self, broken: bool) -> None:
+        self.broken = broken
+
+
+@pytest.mark.parametrize("error", [ErrorType.TIMEOUT, ErrorType.WRONG_VALUES])
+def test_no_failure_is_believed_once_nobody_wakes_or_ends_processes_any_more(error: ErrorType):
+    judge = Rehearsed("cpu", *[(error, False)] * 9)
+    judge._pool = Pool(broken=True)  # type: ignore[assignment]
+    with pytest.raises(InfrastructureFault, match="warm server"):
+        asyncio.run(judge.evaluate(TASK))
+    judge = Rehearsed("cpu", *[(error, False)] * 9)
+    judge._pool = Pool(broken=False)  # type: ignore[assignment]
+    judge.threads, judge.ceilings = 1, roofline.measure(judge.device)
+    assert asyncio.run(judge.evaluate(TASK)).error_type is error
 
 
 @pytest.mark.parametrize(("times", "believed"), [(1, None), (3, None), (4, ErrorType.OUT_OF_MEMORY)])

@@ -164,6 +164,8 @@ class Judge:
             failure = await self._try_until_believed(task, operation_source, trial)
         except CandidateFailed as error:
             failure = error.failure
+        if failure is not None and self._pool.broken:  # nobody wakes or ends processes any more
+            raise InfrastructureFault("the warm server failed while it was judged")
         suspect = failure is not None and failure.error_type in DEVICE_SUSPECT
         if suspect and not await asyncio.to_thread(self._device_answers):
             self._lost = True
@@ -270,7 +272,7 @@ class Judge:
         """All cases and the timing."""
         await self._correctness.run(one, progress)
         await leftovers.refuse(one.session.pid)
-        if self.settings.timing != "none" and one.prepared.benches:
+        if self._timed(one.prepared):
             await self._time(one)
 
     @asynccontextmanager
@@ -324,7 +326,7 @@ class Judge:
                     lane.buffers.close(reuse=gone)
 
     def _timed(self, prepared: Prepared) -> list[Bench]:
-        return prepared.benches[:1] if self.settings.timing == "quick" else prepared.benches
+        return prepared.benches[: self.settings.most_workloads]
 
     @asynccontextmanager
     async def _alone(self, prepared: Prepared) -> AsyncIterator[None]:

@@ -52,6 +52,11 @@ class JudgeSettings(BaseModel):
     skip_screen: bool = False
     """Judge what the screen would refuse: only for tests of the walls behind it, no flag sets it."""
 
+    @property
+    def most_workloads(self) -> int | None:
+        """How many workloads are timed, and compiled; None: all."""
+        return {"full": None, "quick": 1, "none": 0}[self.timing]
+
 
 class WorkerSettings(BaseModel):
     """Settings of one evaluating worker process."""

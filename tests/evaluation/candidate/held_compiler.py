@@ -18,8 +18,14 @@ LONGEST_SECONDS = 60.0
 def held(after: int) -> Iterator[None]:
     """Within this context the first threads of a pool begin when somebody has asked whether they are done, and when
     others have compiled ``after`` kernels."""
-    asked, others = threading.Event(), threading.Semaphore(0)
+    asked, turn, others = threading.Event(), threading.Condition(), 0
     submit, done_within = _Pool.submit, Compiling.done_within
+
+    def count_one_more() -> None:
+        nonlocal others
+        with turn:
+            others += 1
+            turn.notify_all()
 
     def submit_held(self: _Pool, compile_one: Any, *args: Any, **kwargs: Any) -> Future[Any]:
         first = len(self._made) == 1
@@ -27,13 +33,13 @@ def held(after: int) -> Iterator[None]:
         def compile_in_turn() -> Any:
             if first:
                 asked.wait(LONGEST_SECONDS)
-                for _ in range(after):
-                    others.acquire(timeout=LONGEST_SECONDS)
+                with turn:
+                    turn.wait_for(lambda: others >= after, LONGEST_SECONDS)
             try:
                 return compile_one(*args, **kwargs)
             finally:
                 if not first:
-                    others.release()
+                    count_one_more()
 
         return submit(self, compile_in_turn)
 

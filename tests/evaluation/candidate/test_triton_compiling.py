@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
-from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling, _Pool
+from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling, _Dropped, _Pool
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness.compiling import (
     CALLS_A_THREAD,
@@ -355,7 +355,8 @@ def test_what_was_begun_ahead_is_left_when_what_is_needed_is_done():
     pool.drop(kept=1)
     going_on.set()
     assert begun.result() is True
-    assert waiting.result() is None
+    with pytest.raises(_Dropped):
+        waiting.result()
     pool.shutdown()
 
 

@@ -27,6 +27,7 @@ from BackendBench.vllm_backend.evaluation.memory.shared_calls import Buffers
 from BackendBench.vllm_backend.evaluation.resources.compiler_places import CompilerPlaces
 from BackendBench.vllm_backend.evaluation.resources.device_lock import DeviceLock, Process
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
+from BackendBench.vllm_backend.evaluation.timing import bench
 from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
 from BackendBench.vllm_backend.operations import catalog
 from BackendBench.vllm_backend.state.error_type import ErrorType
@@ -306,3 +307,22 @@ def test_the_time_for_which_a_process_was_stopped_does_not_count():
     assert session.asked[0][0] > 1000.0
     assert trial.seconds["wait"] >= 1000.0
     assert sum(trial.seconds.values()) < 1000.0
+
+
+@pytest.mark.parametrize(("timing", "compiled"), [("full", 2), ("quick", 1), ("none", 0)])
+def test_only_workloads_that_are_timed_are_compiled(timing: str, compiled: int):
+    operation = catalog.resolve("relu")
+    made = [bench.prepare(operation, work, CPU, 1, 1000.0) for work in operation.make_workloads(CPU)]
+    benches = [ready for ready in made if ready is not None][:2]
+    settings = JudgeSettings(target="cuda", timing=timing)  # type: ignore[arg-type]
+    stage = CorrectnessStage(settings, CPU, Floor(DeviceLock(), CompilerPlaces(2), "cuda"), random.Random(0))
+    task = EvaluationTask(
+        id="a", run="r", operation="relu", code=RIGHT, hash="h", dsl="triton", target="cuda", model="m",
+        timestamp=time.time(),
+    )  # fmt: skip
+    prepared = Prepared(operation, case_plan.prepare(operation, CPU, 1), benches, [])
+    one = Examination(Here(), None, task, prepared, Trial(), "")  # type: ignore[arg-type]
+    progress = asyncio.run(stage.begin(one))
+    assert progress is not None
+    names = {ready.workload.name for ready in benches}
+    assert sum(call.name in names for call in progress.calls) == compiled

@@ -52,8 +52,8 @@ class Compiling:
 
     @contextlib.contextmanager
     def ahead(self, threads: int, nice: int) -> Iterator[None]:
-        """What is asked for within it is compiled on so many threads more, which are so nice, until all that was asked
-        for before is done. It may fail: then it is as if it had not been asked for."""
+        """What is asked for within it is compiled on so many threads more, which are so nice. What has not begun when
+        all that was asked for before is done is left. It may fail: then it is as if it had not been asked for."""
         if self._pool is not None:
             self._pool.grow(threads, nice)
         self._needed = len(self._asked)
@@ -66,8 +66,9 @@ class Compiling:
         self._finish(needed)
         if self._pool is not None:
             self._pool.drop(kept=1)
-        with contextlib.suppress(BaseException):
-            self._finish(self._asked[len(needed) :])
+        for asked in self._asked[len(needed) :]:
+            with contextlib.suppress(BaseException):
+                self._finish([asked])
 
     def _finish(self, asked: Sequence[tuple[int, Any]]) -> None:
         for turn, kernel in asked:
@@ -116,13 +117,22 @@ def launches_suppressed(threads: int = 1, aside: bool = False) -> Iterator[Compi
         compiling.finish()
 
 
+class _Dropped(Exception):
+    """Nothing was compiled, since nobody needs it now."""
+
+
 class _Threads(ThreadPoolExecutor):
     """Skip what has not begun when ``dropped`` is set (a cancelled future would keep Triton waiting for ever)."""
 
     dropped = False
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        return super().submit(lambda: None if self.dropped else compile_one(*args, **kwargs))
+        def compile_unless_dropped() -> Any:
+            if self.dropped:
+                raise _Dropped
+            return compile_one(*args, **kwargs)
+
+        return super().submit(compile_unless_dropped)
 
 
 class _Pool(Executor):

@@ -31,20 +31,21 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
-FIRST_NICE, REST_NICE, AHEAD_NICE = 10, 15, 19
+FIRST_NICE, REST_NICE = 10, 15
 """How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
 all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
 waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need: one of them may take all cores for seconds. What may never be needed has what is left over."""
+passed need, or will need: one of them may take all cores for seconds."""
 LONG_SECONDS = 0.5
 LONG_THREADS = 6
 """Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once;
 MOST_THREADS once the first cases are right."""
 SLOW_SECONDS = 1.0
 """Who compiles for so long without being done with the first cases begins with all the rest meanwhile, right or not, on
-as many threads more; who is right has all steps at once. The slowest of such a kernel's variants takes seconds, and
-would be waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s
-at once, and was left over when everybody else was done."""
+MOST_THREADS more; who is right has all steps at once. The slowest of such a kernel's variants takes seconds, and would
+be waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at
+once, and was left over when everybody else was done. Of 200 candidates ten compile for so long, half of them wrong; of
+these what was begun is wasted, no more."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Portion:
 
     calls: Sequence[ToCompile]
     needed: int
-    """So many of them; the others are begun with where these are not done after ``patience`` seconds, for as long as
-    they are not."""
+    """So many of them. Where these take longer than ``patience`` seconds the others are asked for too; what of them has
+    not begun when these are done is left."""
     patience: float
     threads: int
 
@@ -132,13 +133,14 @@ async def _compiled(
     mended = MENDED if gpu is None else MENDED_BY_A_CONTEXT
     # A wrapper that looks at its compiled kernel finds none while others compile it: then once more on one thread.
     alone = wanted.alone()
-    for part in [wanted, alone] if now.several and wanted != alone else [alone]:
+    both = now.several and (wanted.threads > 1 or len(wanted.calls) > wanted.needed)
+    for part in [wanted, alone] if both else [alone]:
         limit = max(0.1, left.compiling - (session.own_time - started))
         try:
             reply = await session.request(
                 "dry_run", limit, calls=[call.request for call in part.calls], turns=[call.turn for call in part.calls],
                 needed=part.needed, threads=part.threads, nice=REST_NICE if now.right else FIRST_NICE,
-                patience=part.patience, ahead={"threads": MOST_THREADS, "nice": AHEAD_NICE}, gpu=gpu,
+                patience=part.patience, ahead={"threads": MOST_THREADS, "nice": REST_NICE}, gpu=gpu,
             )  # fmt: skip
         except CandidateFailed as error:
             if error.failure.error_type not in mended:

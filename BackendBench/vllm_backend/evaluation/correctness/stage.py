@@ -113,7 +113,11 @@ class CorrectnessStage:
             max(0.1, self._settings.compile_seconds - spent),
             self._rng.randrange(MOST_CONFIGURATIONS),
         )  # fmt: skip
-        left.steps = steps(one.prepared.plan.chunks, one.prepared.benches, confirming=bool(one.prefix))
+        left.steps = steps(
+            one.prepared.plan.chunks,
+            one.prepared.benches[: self._settings.most_workloads],
+            confirming=bool(one.prefix),
+        )
         if one.task.dsl == "triton":
             left.calls = list(calls_to_compile(left.steps, left.turn))
         if gpu is not None:

@@ -37,6 +37,8 @@ SETUP_SECONDS = 60.0
 """Limit for threads or a GPU context; a context alone takes 0.2 s, a queue of sixteen 3 s."""
 SPAWN_SECONDS = 60.0
 """For a process; one takes 10 ms. A warm server that takes so long will make none: it and its judge are replaced."""
+CLOSE_SECONDS = 5.0
+"""For the warm server's end; it gives its children three (END_SECONDS)."""
 AT_A_TIME = 4
 """Contexts that are made at a time. On one H200 four at a time were 11 a second, eight 8 to 11; one after the other, 6.
 Whoever else needs the driver, to load a kernel or to map memory, waits for as many of its calls as there are makers.
@@ -199,7 +201,7 @@ class WarmPool:
             self._control.close()
         with contextlib.suppress(ProcessLookupError, AttributeError):
             try:
-                await asyncio.wait_for(self._process.wait(), 5.0)  # it ends by itself when its socket closes
+                await asyncio.wait_for(self._process.wait(), CLOSE_SECONDS)  # it ends when its socket closes
             except asyncio.TimeoutError:
                 self._process.kill()
                 await self._process.wait()
@@ -254,6 +256,9 @@ class WarmPool:
             raise InfrastructureFault(
                 f"the warm server made no process for {SPAWN_SECONDS:.0f} s; {self._where_it_is()}"
             ) from None
+        except BaseException:
+            ours.close()
+            raise
         session = Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
         session.contained = self._contained
         return session
@@ -264,9 +269,9 @@ class WarmPool:
             self._process.send_signal(signal.SIGUSR1)
             folder = Path(f"/proc/{self._process.pid}")
             state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            return f"state {state}, waits in {(folder / 'wchan').read_text() or 'user space'}"
+            return f"state {state}, waits in {(folder / 'wchan').read_text()}"
         except OSError as error:
-            return f"{error}"
+            return f"{type(error).__name__} {error}"
 
     def _kill(self, token: str) -> None:
         if token in self._exited:
@@ -296,6 +301,8 @@ class WarmPool:
                 future.set_result(message["status"])
 
     def _fail(self, fault: InfrastructureFault) -> None:
+        if self._fault is not None:
+            return
         log.error("no candidate can be judged any more: %s", fault)
         self._fault = fault
         for future in [*self._spawned.values(), *self._exited.values()]:

@@ -3,7 +3,7 @@
 - It has no GPU context, no Redis connection, no secret and an empty environment: a child inherits nothing.
 - It is single-threaded and runs no candidate code itself.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
-  and ``exited`` with the wait status. It ends when the judge hangs up, and kills every child then.
+  and ``exited`` with the wait status. It ends when the judge hangs up: it kills every child then, and waits for them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ import resource
 import select
 import signal
 import socket
+import sys
+import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,11 @@ PTXAS_TUNABLES = "glibc.malloc.hugetlb=1"
 """For what a candidate starts: half of the 10 ms that ptxas needs to begin are page faults, and huge pages take most of
 them away. Not with the rest of the environment (warm_pool.py), where it would hold for this process as well, whose
 memory every candidate copies page by page. Other C libraries know no such variable."""
+
+
+END_SECONDS = 3.0
+"""How long it waits for its children when it ends: a context takes up to a second to go, and they go one after the
+other. What a GPU does not let go is left to the kernel."""
 
 
 def preload(target: str) -> None:
@@ -98,12 +106,19 @@ class WarmServer:
                         self._handle(*wire.receive(self._control))
                     else:
                         self._reap(self._tokens[descriptor])
-        except wire.WireClosed:
+        except (wire.WireClosed, ConnectionError):
             pass
         finally:
-            for child in self._children.values():
-                kill_tree(child)
-            for child in self._children.values():
+            self._end()
+
+    def _end(self) -> None:
+        for child in self._children.values():
+            kill_tree(child)
+        last = time.monotonic() + END_SECONDS
+        for child in self._children.values():
+            dead = select.poll()
+            dead.register(child.pidfd, select.POLLIN)
+            if dead.poll(1e3 * max(0.0, last - time.monotonic())):
                 child.wait()  # its group can be deleted then
 
     def _handle(self, request: dict[str, Any], descriptors: list[int]) -> None:
@@ -189,8 +204,15 @@ def main() -> None:
     if "cgroup" in spec.layers:
         limits.sweep()
     wire.send(control, {"event": "ready", "pid": os.getpid()})
-    WarmServer(control, spec).serve()
-    os._exit(0)  # libraries have much to say of an interpreter's end, and drown what was said of its reason
+    status = 1
+    try:
+        WarmServer(control, spec).serve()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    finally:  # libraries have much to say of an interpreter's end, and drown what was said of its reason
+        os._exit(status)
 
 
 if __name__ == "__main__":

@@ -111,10 +111,13 @@ def sweep() -> None:
     """Delete groups that servers left which were killed."""
     now = time.time()
     with contextlib.suppress(OSError):
-        for group in [group for parent in _hierarchies() for group in (parent / PARENT).iterdir()]:
-            with contextlib.suppress(OSError):  # it is in use, a file, or another server's sweep was faster
-                if now - group.stat().st_mtime > LEFT_SECONDS:
-                    group.rmdir()
+        for parent in _hierarchies():
+            for group in (parent / PARENT).glob("*"):
+                with contextlib.suppress(
+                    OSError
+                ):  # it is in use, a file, or another server's sweep was faster
+                    if now - group.stat().st_mtime > LEFT_SECONDS:
+                        group.rmdir()
 
 
 def _version() -> int:

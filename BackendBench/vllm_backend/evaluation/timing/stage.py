@@ -35,7 +35,7 @@ clock sees less. Who claims to be slow first and fast then is asked again with m
 LONGEST = 3
 """Times the limit of one request: the device is nobody's for longer than that on one workload."""
 MOST_UNREAD = 8
-"""Pairs whose answers are compared together, on a GPU: fifty small operations and a wait for it are 1.1 ms, of 9 ms
+"""Pairs whose answers are compared together, on a GPU: some 85 small operations and a wait for it are 1.1 ms, of 9 ms
 that a pair takes. What is kept of a pair until then is 8 MB for each float32 output."""
 MOST_TOO_SHORT = 6
 """Such pairs of one workload; an honest kernel's times do not jump about like that."""
