@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import random
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness import stage as correctness_stage
 from BackendBench.vllm_backend.evaluation.correctness.reference_pool import Prepared
@@ -32,55 +30,9 @@ from BackendBench.vllm_backend.evaluation.trial import Examination, Trial
 from BackendBench.vllm_backend.operations import catalog
 from BackendBench.vllm_backend.state.error_type import ErrorType
 from BackendBench.vllm_backend.state.task import EvaluationTask
+from tests.evaluation.here import Here
 
 CPU = torch.device("cpu")
-
-
-class Here:
-    """A session whose harness runs in this process, on the judge's own memory."""
-
-    stage = ""
-    case_names: Any = ()
-    rested = 0.0
-    stoppable = False
-
-    @property
-    def own_time(self) -> float:
-        """As a session's."""
-        return time.monotonic() - self.rested
-
-    def __init__(self) -> None:
-        self._harness = Harness(socket.socketpair()[0])
-        self.asked: list[tuple[float, int, bool]] = []
-        """Of every run its limit, its calls, and whether it is settled."""
-
-    async def attach(self, buffers: Buffers, limit: float) -> None:
-        for name, side in (("in", buffers.inputs), ("out", buffers.outputs)):
-            self._harness._arenas[name] = Attached(side.tensor, lambda: None)
-
-    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
-        if do == "run":
-            self.asked.append((limit, len(payload["calls"]), payload["settled"]))
-        reply: dict[str, Any] = self._harness._handlers[do](payload, [])
-        assert "failure" not in reply, reply
-        return {**reply, "threads": 0}  # those of this process are the judge's
-
-    killed = is_gone = False
-
-    def kill(self) -> None:
-        """Nothing to end."""
-        self.killed = True
-
-    async def gone(self) -> bool:
-        """At once."""
-        self.is_gone = self.killed
-        return True
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def go_on(self) -> None:
-        """Nothing was stopped."""
 
 
 def examined(

@@ -83,7 +83,7 @@ def at_work(threads: int) -> Iterator[int]:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        while leftovers._state(Path(f"/proc/{process.pid}/stat")) != "S":  # its main thread waits, too
+        while leftovers.state(Path(f"/proc/{process.pid}/stat")) != "S":  # its main thread waits, too
             time.sleep(0.01)
         yield process.pid
     finally:

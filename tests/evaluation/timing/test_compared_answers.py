@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import socket
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
 from BackendBench.vllm_backend.evaluation.failure import CandidateFailed
-from BackendBench.vllm_backend.evaluation.memory.arena import Attached
-from BackendBench.vllm_backend.evaluation.memory.shared_calls import BlockInputs, Buffers
+from BackendBench.vllm_backend.evaluation.memory.shared_calls import Buffers
 from BackendBench.vllm_backend.evaluation.timing import bench, interval, spot_check
 from BackendBench.vllm_backend.evaluation.timing.bench import Bench
-from BackendBench.vllm_backend.evaluation.timing.lane import Keep, Lane, Run, nothing
+from BackendBench.vllm_backend.evaluation.timing.lane import Keep, Lane
 from BackendBench.vllm_backend.evaluation.timing.rehearsal import Rehearsed
 from BackendBench.vllm_backend.evaluation.timing.stage import MOST_UNREAD, TimingStage
 from BackendBench.vllm_backend.operations.operation import Call, Operation, Workload
 from BackendBench.vllm_backend.state.error_type import ErrorType
+from tests.evaluation.here import Here
 
 CPU = torch.device("cpu")
 WORKLOAD = Workload(
@@ -34,37 +29,15 @@ PAIRS = MOST_UNREAD + 3
 """Counted ones; one more comes before them."""
 
 
-class Near:
-    """A session whose process is this one."""
-
-    stage, case_names, pid = "", (), os.getpid()
-
-    def __init__(self, function: Callable[..., Any], buffers: Buffers) -> None:
-        self._harness = Harness(socket.socketpair()[0])
-        self._harness._function = function
-        for name, side in (("in", buffers.inputs), ("out", buffers.outputs)):
-            self._harness._arenas[name] = Attached(side.tensor, lambda: None)
-
-    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
-        """What a process would answer."""
-        reply = self._harness._handlers[do](payload, [])
-        assert "failure" not in reply, reply
-        return {**reply, "threads": 0}  # those of this process are the judge's
-
-    def signal(self, number: int) -> None:
-        """It is this process."""
-
-    def blamed(self) -> contextlib.nullcontext[None]:
-        """Nobody is to blame."""
-        return contextlib.nullcontext()
-
-
 class Side(Lane):
     """A lane that spoils one of its timed blocks. ``gpu``: it is treated as a GPU's, so what is kept is copied."""
 
     def __init__(self, ready: Bench, gpu: bool, spoiled: int = -1, spoil: str = "") -> None:
         buffers = Buffers(ready.layout.input_bytes, ready.layout.output_bytes, CPU)
-        super().__init__(Near(self._call, buffers), buffers, 30.0)  # type: ignore[arg-type]
+        session = Here()
+        session._harness._function = self._call
+        asyncio.run(session.attach(buffers, 30.0))
+        super().__init__(session, buffers, 30.0)  # type: ignore[arg-type]
         self.gpu, self._spoiled, self._spoil, self._timed = gpu, spoiled, spoil, -1
 
     @property
@@ -77,24 +50,13 @@ class Side(Lane):
             (x if self._spoil == "inputs" else answer).add_(1.0)
         return answer
 
-    async def run(
-        self,
-        bench: Bench,
-        inputs: BlockInputs,
-        count: int,
-        keep: Keep = nothing,
-        stage: str = "timing",
-        watch: bool = False,
-        untuned: int | None = None,
-        hold_us: float | None = None,
-    ) -> Run:
-        self._timed += not watch
+    async def _exchange(self, keep: Keep, do: str, **payload: Any) -> Any:
+        self._timed += do == "block" and not payload["watch"]
 
         def copied(memory: torch.Tensor) -> list[torch.Tensor]:
             return [kept.clone() for kept in keep(memory)]
 
-        keep_so = copied if self.gpu else keep
-        return await super().run(bench, inputs, count, keep_so, stage, watch, untuned, hold_us)
+        return await super()._exchange(copied if self.gpu else keep, do, **payload)
 
 
 @pytest.fixture(autouse=True)

@@ -54,10 +54,10 @@ def _failed(text: str) -> CandidateFailed:
 
 def working(pid: int) -> bool:
     """Whether a thread of ``pid`` runs, or would if it had a core: on a busy machine its processor time says little."""
-    return any(_state(task / "stat") == "R" for task in Path(f"/proc/{pid}/task").glob("*"))
+    return any(state(task / "stat") == "R" for task in Path(f"/proc/{pid}/task").glob("*"))
 
 
-def _state(stat: Path) -> str:
+def state(stat: Path) -> str:
     """The letter that proc(5) gives a process or thread; '' where it is gone."""
     try:
         return stat.read_text().rpartition(")")[2].split()[0]
@@ -81,7 +81,5 @@ def processes(pid: int) -> list[int]:
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
             children = [int(child) for child in file.read_text().split()]
-            found += [
-                child for child in children if _state(Path(f"/proc/{child}/stat")) not in ("Z", "X", "")
-            ]
+            found += [child for child in children if state(Path(f"/proc/{child}/stat")) not in ("Z", "X", "")]
     return found

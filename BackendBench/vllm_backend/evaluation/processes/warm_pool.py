@@ -25,7 +25,7 @@ from ..failure import PASSING, CandidateFailed, InfrastructureFault
 from ..resources import cores, gpu_devices
 from ..sandbox import SandboxSpec, probe
 from ..settings import JudgeSettings
-from . import wire
+from . import leftovers, wire
 from .outbox import Outbox
 from .session import Session
 
@@ -251,14 +251,12 @@ class WarmPool:
             theirs.close()
         try:
             pid = await asyncio.wait_for(self._spawned[token], SPAWN_SECONDS)
-        except asyncio.TimeoutError:
+        except BaseException as error:
             ours.close()
-            raise InfrastructureFault(
-                f"the warm server made no process for {SPAWN_SECONDS:.0f} s; {self._where_it_is()}"
-            ) from None
-        except BaseException:
-            ours.close()
-            raise
+            if not isinstance(error, asyncio.TimeoutError):
+                raise
+            text = f"the warm server made no process for {SPAWN_SECONDS:.0f} s; {self._where_it_is()}"
+            raise InfrastructureFault(text) from None
         session = Session(token, pid, ours, self._exited[token], lambda: self._kill(token))
         session.contained = self._contained
         return session
@@ -268,8 +266,7 @@ class WarmPool:
         try:
             self._process.send_signal(signal.SIGUSR1)
             folder = Path(f"/proc/{self._process.pid}")
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            return f"state {state}, waits in {(folder / 'wchan').read_text()}"
+            return f"state {leftovers.state(folder / 'stat')}, waits in {(folder / 'wchan').read_text()}"
         except OSError as error:
             return f"{type(error).__name__} {error}"
 
