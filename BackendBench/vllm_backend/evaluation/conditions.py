@@ -72,6 +72,12 @@ def _nvml(index: int) -> dict[str, str]:
         return {"nvml": f"{type(error).__name__}: {error}"[:200]}
 
 
+def gpu_capability(index: int) -> int:
+    """Compute capability, 90 for Hopper."""
+    major, minor = torch.cuda.get_device_capability(index)
+    return 10 * major + minor
+
+
 def gpu_uuid(index: int) -> str:
     """NVML counts all GPUs of the machine, torch the visible ones, a sandbox one; the UUID is the same for all."""
     return f"GPU-{torch.cuda.get_device_properties(index).uuid}"

@@ -226,8 +226,9 @@ def tune_briefly() -> None:
     CudaDriver.get_benchmarker = lambda self: functools.partial(do_bench, **TUNING_MS)
 
 
-def warm() -> None:
-    """Do in the warm server what each first compile would do again, without touching a GPU.
+def warm(capability: int) -> None:
+    """Do in the warm server what each first compile for ``capability`` (90 for Hopper) would do again, without touching
+    a GPU.
 
     - Build and load Triton's driver stub (0.4-1 s of gcc); from now on stubs are shared (launcher_stubs.py).
     - Compile one kernel: hashing Triton itself and setting up LLVM take 0.8 s of a first compile, 0.1 s of a later one.
@@ -243,7 +244,6 @@ def warm() -> None:
         launcher_stubs.install()
         tune_briefly()
         CudaUtils()
-        capability = _capability()
         compile_once(capability)
     device_functions.install(functools.partial(_functions_afresh, capability))
 
@@ -276,15 +276,3 @@ def _environment(name: str, value: str) -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _capability() -> int:
-    """Compute capability of the first GPU, 90 for Hopper, asked of NVML, which needs no context."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(pynvml.nvmlDeviceGetHandleByIndex(0))
-        return int(10 * major + minor)
-    except Exception:  # NVML is a convenience: what is warmed holds for any capability
-        return 80

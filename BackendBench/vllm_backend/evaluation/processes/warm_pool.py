@@ -90,7 +90,9 @@ class WarmPool:
         self._settings = settings
         self._threads = threads
         self._kept = spares
-        self._gpu = conditions.gpu_uuid(settings.device_index) if settings.target == "cuda" else ""
+        on_gpu, index = settings.target == "cuda", settings.device_index
+        self._gpu = conditions.gpu_uuid(index) if on_gpu else ""
+        self._capability = conditions.gpu_capability(index) if on_gpu else 0
         self.cores = cores.split(os.sched_getaffinity(0), settings.target, self._gpu)
         self._spares: asyncio.Queue[Session] = asyncio.Queue()
         self._making = 0
@@ -111,7 +113,7 @@ class WarmPool:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", f"{__package__}.warm_server",
             "--control", str(theirs.fileno()), "--target", self._settings.target,
-            "--spec", spec.model_dump_json(),
+            "--capability", str(self._capability), "--spec", spec.model_dump_json(),
             pass_fds=[theirs.fileno()], env=environment(self._threads, self._gpu), stdin=asyncio.subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip

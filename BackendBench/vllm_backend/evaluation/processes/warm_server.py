@@ -1,7 +1,8 @@
 """The warm server: a process that has imported everything slow and forks one sandboxed child per candidate.
 
 - It has no GPU context, no Redis connection, no secret and an empty environment: a child inherits nothing.
-- It is single-threaded and runs no candidate code itself.
+- It is single-threaded and runs no candidate code itself. So nothing here asks NVIDIA's libraries for anything, NVML
+  included: they start a thread that watches for forks, and now and then it fills the table of open files.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
   and ``exited`` with the wait status. It ends when the judge hangs up: it kills every child then, and waits for them.
 """
@@ -43,8 +44,8 @@ END_SECONDS = 3.0
 other. What a GPU does not let go is left to the kernel."""
 
 
-def preload(target: str) -> None:
-    """Import what candidates import, so that children get it for nothing."""
+def preload(target: str, capability: int) -> None:
+    """Import what candidates import, so that children get it for nothing. ``capability``: of the GPU they compile for."""
     import torch
 
     from ..candidate import harness as candidate  # noqa: F401
@@ -65,7 +66,7 @@ def preload(target: str) -> None:
         from ..candidate import absent_gpu  # noqa: F401
         from ..candidate.triton_support import warm
 
-        warm()
+        warm(capability)
         os.environ["GLIBC_TUNABLES"] = PTXAS_TUNABLES
         import cuda.bindings.driver  # noqa: F401
 
@@ -155,13 +156,15 @@ class WarmServer:
 
         faulthandler.unregister(signal.SIGUSR1)
         self._control.close()
-        for child in self._children.values():
-            os.close(child.pidfd)
+        os.closerange(3, descriptor)
+        os.closerange(descriptor + 1, MOST_OPEN_FILES)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         output = os.memfd_create("output")  # counted as its memory, never read, and its length is a symptom
         for stream, target in ((0, null), (1, output), (2, output)):
             os.dup2(target, stream)
+        os.close(null)
+        os.close(output)
         candidate.main(descriptor)
 
     def _reap(self, token: str) -> None:
@@ -184,10 +187,11 @@ def _open_files() -> str:
 
 
 def main() -> None:
-    """``python -m ...evaluation.processes.warm_server --control FD --spec JSON --target cpu|cuda``"""
+    """``python -m ...evaluation.processes.warm_server --control FD --spec JSON --target cpu|cuda --capability 90``"""
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--target", required=True)
+    parser.add_argument("--capability", type=int, default=0, help="of the GPU")
     parser.add_argument("--spec", required=True)
     arguments = parser.parse_args()
     control = socket.socket(fileno=arguments.control)
@@ -196,7 +200,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     faulthandler.register(signal.SIGUSR1)  # who waits for it in vain asks where it is
-    preload(arguments.target)
+    preload(arguments.target, arguments.capability)
     # A collection walks over all that was imported, 0.25 s of every candidate's compiling, and copies its pages.
     gc.collect()
     gc.freeze()
