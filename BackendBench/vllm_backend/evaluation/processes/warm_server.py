@@ -45,7 +45,7 @@ other. What a GPU does not let go is left to the kernel."""
 
 
 def preload(target: str, capability: int) -> None:
-    """Import what candidates import, so that children get it for nothing. ``capability``: of the GPU they compile for."""
+    """Import what candidates import, so that children get it for nothing. ``capability``: of their GPU."""
     import torch
 
     from ..candidate import harness as candidate  # noqa: F401
