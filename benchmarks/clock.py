@@ -30,7 +30,7 @@ from BackendBench.vllm_backend.evaluation.failure import InfrastructureFault
 from BackendBench.vllm_backend.evaluation.settings import JudgeSettings
 from BackendBench.vllm_backend.state.source import source_hash
 from BackendBench.vllm_backend.state.task import EvaluationTask
-from BackendBench.vllm_backend.state.verdict import Verdict
+from BackendBench.vllm_backend.state.verdict import Verdict, WorkloadTiming
 
 KERNELS = {
     "cuda": """
@@ -80,8 +80,8 @@ def clock_workloads(seed, device):
     for n in {sizes}:
         yield f"{{n}} float32", (torch.randn(n, device=device),), {{}}
 """
-SIZES = {"cuda": (1 << 19, 1 << 22, 1 << 25, 1 << 27), "cpu": (1 << 16, 1 << 20, 1 << 23)}
-"""Elements; on an H200 these take about 5, 12, 65 and 250 us."""
+SIZES = {"cuda": (3 << 18, 1 << 22, 1 << 25, 1 << 27), "cpu": (1 << 16, 1 << 20, 1 << 23)}
+"""Elements; on an H200 these take about 5, 11, 64 and 252 us."""
 
 
 async def judge(target: str, repeats: int, timing: str, limit: float) -> tuple[list[Verdict], float]:
@@ -114,14 +114,19 @@ async def judge(target: str, repeats: int, timing: str, limit: float) -> tuple[l
     return list(found), time.monotonic() - started
 
 
-def rows(verdicts: list[Verdict]) -> list[dict[str, Any]]:
-    """One row for each size."""
-    by_size: dict[str, list[Any]] = {}
+def by_size(verdicts: list[Verdict]) -> dict[str, list[WorkloadTiming]]:
+    """Timings of each size."""
+    found: dict[str, list[WorkloadTiming]] = {}
     for verdict in verdicts:
         for timing in verdict.timings:
-            by_size.setdefault(timing.workload, []).append(timing)
+            found.setdefault(timing.workload, []).append(timing)
+    return found
+
+
+def rows(verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    """One row for each size."""
     found = []
-    for name, timings in by_size.items():
+    for name, timings in by_size(verdicts).items():
         ratios = sorted(t.speedup for t in timings)
         found.append(
             {
@@ -156,7 +161,8 @@ def main() -> None:
         sys.exit(f"nothing was judged within {given.seconds:.0f} s: give it more --seconds")
     rejected = [f"{v.error_type}: {v.error[:200]}" for v in verdicts if not v.correct]
     faster = sum(v.faster_than_eager for v in verdicts)
-    found = rows([v for v in verdicts if v.correct])
+    right = [v for v in verdicts if v.correct]
+    found = rows(right)
     table = Table(
         *(found[0] if found else ["nothing"]), title=f"a kernel against itself on {verdicts[0].device}"
     )
@@ -180,6 +186,7 @@ def main() -> None:
         document = {
             "date": time.strftime("%Y-%m-%d"), "command": shlex.join(["python", *sys.argv]), "target": target,
             "device": verdicts[0].device, "versions": verdicts[0].versions, "rows": found, "rejected": rejected,
+            "ratios": {name: [round(t.speedup, 4) for t in timings] for name, timings in by_size(right).items()},
             "faster_than_eager": faster, "conditions": verdicts[-1].conditions, "seconds": round(seconds, 1),
         }  # fmt: skip
         given.out.write_text(json.dumps(document, indent=2))

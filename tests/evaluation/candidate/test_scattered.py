@@ -78,10 +78,11 @@ def test_the_driver_is_asked_once_for_places_that_are_no_small_ones():
     assert sum(places.asked[1:]) <= places.asked[0]
 
 
-def test_nothing_is_kept_of_large_outputs():
-    places = Counting()
-    places.make_room([1024, LARGEST_BYTES + 1, 0])
+def test_nothing_is_kept_of_large_outputs_but_they_are_asked_for_before_the_block():
+    places, large = Counting(), LARGEST_BYTES + 1
+    places.make_room([1024, large, 0, large])
     assert list(places.kept()) == [1024]
+    assert places.asked[-2:] == [large, large]
 
 
 def test_the_places_of_a_few_sizes_are_kept_and_lie_where_they_lay():
@@ -135,3 +136,15 @@ def test_outputs_lie_at_many_places_of_a_gpu_and_no_memory_is_asked_for(size: in
         assert torch.cuda.memory_reserved(device) == reserved
         del outputs
     assert len(found) >= 24
+
+
+@pytest.mark.gpu
+def test_no_memory_is_asked_for_in_a_block_with_large_outputs():
+    device, size = torch.device("cuda"), 4 * LARGEST_BYTES
+    torch.cuda.empty_cache()
+    places = Scattered(device, random.Random(1))
+    places.make_room([size] * 8)
+    reserved = torch.cuda.memory_reserved(device)
+    outputs = [torch.empty(size, dtype=torch.uint8, device=device) for _ in range(8)]
+    assert torch.cuda.memory_reserved(device) == reserved
+    del outputs

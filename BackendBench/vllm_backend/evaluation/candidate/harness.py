@@ -14,12 +14,12 @@ import contextlib
 import ctypes
 import mmap
 import os
-import random
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,11 +27,11 @@ import torch
 from ...operations import trees
 from ..memory import arena, calls
 from ..processes import wire
-from . import windows
+from . import block_clocks, windows
+from .block_clocks import GpuClock, TimedCalls
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
 from .replaced import replaced
-from .scattered import Scattered
 from .stepping_back import step_back
 
 if TYPE_CHECKING:
@@ -40,19 +40,11 @@ if TYPE_CHECKING:
 OUTPUT_BYTES = 1 << 20
 """A kernel may print a little while it is debugged; what floods its output is broken."""
 
-CYCLES_A_MICROSECOND = 1980
-"""A Hopper's clock at its fastest; on a slower GPU a block is held up for longer than was asked for."""
-
-TOO_LATE = 2.0
-"""Where a block was not held up for long enough, queueing the next one may take so many times longer."""
-
 DRIVERS_SETTINGS = ("CUDA_", "NVIDIA_", "PYTORCH_")
 """Begin the names of what a GPU's driver, or torch's use of it, reads in the environment."""
 
 POLL_SECONDS = 1e-4
 """Between two looks whether a GPU is done, short against the milliseconds of its turns."""
-
-_clock = time.perf_counter_ns  # bound before any candidate code exists
 
 
 class Harness:
@@ -63,13 +55,7 @@ class Harness:
         self._function: Callable[..., Any] | None = None
         self._device = torch.device("cpu")
         self._arenas: dict[str, arena.Attached] = {}
-        self._flush: torch.Tensor | None = None
-        self._sink: torch.Tensor | None = None
-        self._scattered: Scattered | None = None
-        self._queued_us = 0.0
-        """What queueing the last block took, or more."""
-        self._late = False
-        """Whether it took too long."""
+        self._gpu_clock: GpuClock | None = None
         self._block_done: tuple[dict[str, Any], list[Any]] = ({"calls": []}, [])
         self._threads = _thread._count()
         """Python threads before there was a candidate."""
@@ -273,8 +259,6 @@ class Harness:
     def _block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
         """Timed calls: the arguments are ready, the outputs are kept; the copies come after the last call, on a CPU
         at a request of their own, since they may take longer than the calls."""
-        prepared = self._prepare(request)
-        timed = self._timed_cuda if self._device.type == "cuda" else self._timed_cpu
         watch = ComputeWatch(request["forbidden"])
 
         def watched(call: calls.Call) -> Any:
@@ -284,13 +268,13 @@ class Harness:
 
         turn = request["untuned"]
         with contextlib.nullcontext() if turn is None else self._untuned(turn) as tuning:
-            results, times = timed(prepared, watched if request["watch"] else self._call, request)
+            timed = self._timed(request, watched if request["watch"] else self._call)
         reply: dict[str, Any] = {
-            "times_us": times, "queued_us": self._queued_us, "late": self._late,
+            "times_us": timed.times_us, "queued_us": timed.queued_us, "late": timed.late,
             "threads": _thread._count() - self._threads, "computed": sorted(watch.calls),
             "tunes": tuning is not None and tuning.used,
         }  # fmt: skip
-        self._block_done = (request, results)
+        self._block_done = (request, timed.results)
         return reply if request["deliver_later"] else {**reply, **self._deliver_block(request, _)}
 
     def _deliver_block(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
@@ -301,49 +285,14 @@ class Harness:
         self._synchronize()
         return {"results": delivered}
 
-    def _timed_cpu(
-        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], _: dict[str, Any]
-    ) -> tuple[list[Any], list[float]]:
-        results, times = [], []
-        for call in prepared:
-            start = _clock()
-            result = run(call)
-            times.append((_clock() - start) / 1e3)
-            results.append(result)
-        return results, times
-
-    def _timed_cuda(
-        self, prepared: list[calls.Call], run: Callable[[calls.Call], Any], request: dict[str, Any]
-    ) -> tuple[list[Any], list[float]]:
-        if self._scattered is None:
-            self._scattered = Scattered(self._device, random.Random())
-        self._scattered.make_room(
-            calls.Place.from_json(place).size for item in request["calls"] for place in item["out"]
-        )
-        flush_bytes = request["flush_bytes"]
-        if self._flush is None or self._flush.numel() * 4 != flush_bytes:
-            self._flush = torch.zeros(flush_bytes // 4, device=self._device)
-            self._sink = torch.zeros((), device=self._device)
-        events = [
-            (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in prepared
-        ]
-        results = []
-        # The GPU waits until all launches are queued, so that no time of Python's lies between two events.
-        torch.cuda._sleep(round(CYCLES_A_MICROSECOND * request["hold_us"]))
-        began = _clock()
-        for call, (start, end) in zip(prepared, events, strict=True):
-            # A cold L2, by reading: what was written would have to be written back at the kernel's cost.
-            torch.sum(self._flush, 0, out=self._sink)
-            start.record()
-            results.append(run(call))
-            end.record()
-        self._queued_us = (_clock() - began) / 1e3
-        began_early, _ = events[0]
-        self._late = began_early.query()  # the GPU began before all was queued
-        if self._late:  # it is to be held up for longer
-            self._queued_us *= TOO_LATE
-        torch.cuda.synchronize()
-        return results, [start.elapsed_time(end) * 1e3 for start, end in events]
+    def _timed(self, request: dict[str, Any], run: Callable[[calls.Call], Any]) -> TimedCalls:
+        ready = [partial(run, call) for call in self._prepare(request)]
+        if self._device.type == "cpu":
+            return block_clocks.on_cpu(ready)
+        if self._gpu_clock is None:
+            self._gpu_clock = GpuClock(self._device)
+        sizes = (calls.Place.from_json(place).size for item in request["calls"] for place in item["out"])
+        return self._gpu_clock.block(ready, sizes, request["flush_bytes"], request["hold_us"])
 
     def _an_earlier_ones(self, request: dict[str, Any]) -> bool:
         """Whether an error may be that of an earlier call, for which a GPU was not waited."""

@@ -59,7 +59,9 @@ class Scattered:
         candidate's own outputs would have to be asked for in the midst of a block."""
 
     def make_room(self, sizes: Iterable[int]) -> None:
-        """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken."""
+        """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken. Of
+        larger outputs torch has the memory then: asking the driver for it takes a millisecond, in the midst of a
+        block."""
         every = list(sizes)
         needed = Counter(size for size in every if 0 < size <= LARGEST_BYTES)
         if self._full or sum(every) > ROOM_BYTES:
@@ -71,6 +73,8 @@ class Scattered:
                 self._places.move_to_end(size)
             while len(self._places) > max(KEPT_SIZES, len(needed)):
                 self._places.popitem(last=False)
+            large = [self._place(size) for size in every if size > LARGEST_BYTES]
+            large.clear()
         except torch.OutOfMemoryError:
             self._places.clear()
             self._full = True
