@@ -5,14 +5,13 @@
 """Slows down the clock that the harness reads."""
 
 import sys
-import time
 
 import numba
 import torch
 
-real = time.perf_counter_ns
-harness = sys.modules["BackendBench.vllm_backend.evaluation.candidate.harness"]
-harness._clock = lambda: real() // 10
+clocks = sys.modules["BackendBench.vllm_backend.evaluation.candidate.block_clocks"]
+real = clocks._clock
+clocks._clock = lambda: real() // 10
 
 
 @numba.njit
