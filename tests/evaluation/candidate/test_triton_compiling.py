@@ -348,6 +348,26 @@ def test_what_the_compiler_says_is_believed_at_once():
     assert refusing.threads == [LONG_THREADS]
 
 
+def test_what_was_asked_for_ahead_goes_on_where_as_much_is_done_as_has_not_begun():
+    going_on, pool = threading.Event(), _Pool(1)
+    pool.submit(lambda: "needed").result()
+    pool.grow(1, 19)
+    assert pool.mostly_done(kept=1)  # nothing was asked for
+    first = pool.submit(lambda: "compiled")
+    first.result()
+    begun = pool.submit(going_on.wait, 60.0)
+    pool.submit(lambda: "compiled")
+    while pool._made[1].waiting > 1:
+        threading.Event().wait(0.01)
+    assert pool.mostly_done(kept=1)
+    pool.submit(lambda: "compiled")
+    assert not pool.mostly_done(kept=1)
+    assert pool.mostly_done(kept=0)  # with what is needed
+    going_on.set()
+    assert begun.result() is True
+    pool.shutdown()
+
+
 def test_what_was_begun_ahead_is_left_when_what_is_needed_is_done():
     going_on, pool = threading.Event(), _Pool(1)
     pool.grow(1, 19)

@@ -179,7 +179,7 @@ class Harness:
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``needed``: so many
         of the calls; where they take longer than ``patience`` seconds, the others are asked for ``ahead``, on so many
-        ``threads`` more, which are as ``nice``, and what of them has not begun when these are done is left. ``gpu``:
+        ``threads`` more, which are as ``nice``, see ``Compiling.ahead``. ``gpu``:
         figures of a GPU of which there is no context yet, see absent_gpu.py; ``anew`` says then that something is left
         over, and that the process is not to be used any more. ``nice``: see ``step_back``.
         """

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
@@ -52,8 +53,9 @@ class Compiling:
 
     @contextlib.contextmanager
     def ahead(self, threads: int, nice: int) -> Iterator[None]:
-        """What is asked for within it is compiled on so many threads more, which are so nice. What has not begun when
-        all that was asked for before is done is left. It may fail: then it is as if it had not been asked for."""
+        """What is asked for within it is compiled on so many threads more, which are so nice. Where all that was asked
+        for before is done first, what has not begun is left, unless as much is done. It may fail: then it is as if it
+        had not been asked for."""
         if self._pool is not None:
             self._pool.grow(threads, nice)
         self._needed = len(self._asked)
@@ -64,7 +66,7 @@ class Compiling:
         """Wait for all that was asked for, and make their launchers."""
         needed = self._asked[: self._needed]
         self._finish(needed)
-        if self._pool is not None:
+        if self._pool is not None and not self._pool.mostly_done(kept=1):
             self._pool.drop(kept=1)
         for asked in self._asked[len(needed) :]:
             with contextlib.suppress(BaseException):
@@ -124,14 +126,26 @@ class _Dropped(Exception):
 class _Threads(ThreadPoolExecutor):
     """Skip what has not begun when ``dropped`` is set (a cancelled future would keep Triton waiting for ever)."""
 
-    dropped = False
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dropped = False
+        self.waiting = self.done = 0
+        """What has not begun, and what is compiled."""
+        self._counting = threading.Lock()
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def compile_unless_dropped() -> Any:
+            with self._counting:
+                self.waiting -= 1
             if self.dropped:
                 raise _Dropped
-            return compile_one(*args, **kwargs)
+            compiled = compile_one(*args, **kwargs)
+            with self._counting:
+                self.done += 1
+            return compiled
 
+        with self._counting:
+            self.waiting += 1
         return super().submit(compile_unless_dropped)
 
 
@@ -147,6 +161,11 @@ class _Pool(Executor):
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return self._made[-1].submit(compile_one, *args, **kwargs)
+
+    def mostly_done(self, kept: int = 0) -> bool:
+        """Whether as much is done as has not begun, but for the first ``kept`` of the threads made."""
+        others = self._made[kept:]
+        return sum(threads.done for threads in others) >= sum(threads.waiting for threads in others)
 
     def drop(self, kept: int = 0) -> None:
         """Skip what has not begun, but for the first ``kept`` of the threads made."""

@@ -35,17 +35,17 @@ FIRST_NICE, REST_NICE = 10, 15
 """How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
 all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
 waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need, or will need: one of them may take all cores for seconds."""
+passed need: one of them may take all cores for seconds."""
 LONG_SECONDS = 0.5
 LONG_THREADS = 6
 """Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once;
 MOST_THREADS once the first cases are right."""
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 1.5
 """Who compiles for so long without being done with the first cases begins with all the rest meanwhile, right or not, on
 MOST_THREADS more; who is right has all steps at once. The slowest of such a kernel's variants takes seconds, and would
 be waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at
-once, and was left over when everybody else was done. Of 200 candidates ten compile for so long, half of them wrong; of
-these what was begun is wasted, no more."""
+once, and was left over when everybody else was done. So it goes before what others need. Of 200 candidates two or three
+compile for so long; after 1 s it would be ten, half of them wrong."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Portion:
     calls: Sequence[ToCompile]
     needed: int
     """So many of them. Where these take longer than ``patience`` seconds the others are asked for too; what of them has
-    not begun when these are done is left."""
+    not begun when these are done is left, unless most of it is done."""
     patience: float
     threads: int
 
@@ -140,7 +140,7 @@ async def _compiled(
             reply = await session.request(
                 "dry_run", limit, calls=[call.request for call in part.calls], turns=[call.turn for call in part.calls],
                 needed=part.needed, threads=part.threads, nice=REST_NICE if now.right else FIRST_NICE,
-                patience=part.patience, ahead={"threads": MOST_THREADS, "nice": REST_NICE}, gpu=gpu,
+                patience=part.patience, ahead={"threads": MOST_THREADS, "nice": FIRST_NICE}, gpu=gpu,
             )  # fmt: skip
         except CandidateFailed as error:
             if error.failure.error_type not in mended:
