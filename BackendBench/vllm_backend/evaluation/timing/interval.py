@@ -44,8 +44,9 @@ PROCESS_SHARE = {"cpu": 0.015, "cuda": 0.0}
 """How much the time of the same kernel differs between processes (standard deviation): microseconds, and a share of it.
 On an H200 58 pairs of processes differed by 1.3 % at 5.4 us and by 0.55 % at 12 us, which is 0.050 and 0.047 us on each
 side, and a little is added; of 22 the time itself differed by 0.06 us, by their contexts, not by where code and memory
-lie. On an H100 twelve processes differed by up to 1.6 % of 5 us. On two cores of an AMD EPYC 79, 96 and 86 % of 28 pairs of processes differed by less than 3 % at 15 us,
-0.26 ms and 2 ms, which is 2.4, 1.5 and 2.0 % of a normal distribution, 1.5 % on each side."""
+lie. On an H100 twelve processes differed by up to 1.6 % of 5 us. On two cores of an AMD EPYC 79, 96 and 86 % of 28
+pairs of processes differed by less than 3 % at 15 us, 0.26 ms and 2 ms, which is 2.4, 1.5 and 2.0 % of a normal
+distribution, 1.5 % on each side."""
 TIGHT = 0.01
 SURE = 0.02
 """Relative half-width at which the interval says all that a reader can use, and where it lies on one side of 1, what is
