@@ -84,7 +84,18 @@ def test_a_block_is_late_where_any_of_its_calls_began_before_they_were_queued(
     count = 3 * QUEUED_CALLS
     done = GpuClock(torch.device("cpu")).block(calls(gpu, count), [64] * count, 4096, 1000.0)
     assert done.late is early
-    assert done.queued_us == 3.0 * (TOO_LATE if early else 1.0)
+    assert done.queued_us == pytest.approx(3.0 * (TOO_LATE if early else 1.0))
+
+
+def test_queueing_counts_at_the_rate_of_the_slowest_that_were_queued_together(
+    gpu: PretendedGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU is held up before all alike."""
+    ticks = iter([0, 4_000, 4_000, 6_000])  # four calls in 4 us, one in 2
+    monkeypatch.setattr(block_clocks, "_clock", lambda: next(ticks))
+    count = QUEUED_CALLS + 1
+    done = GpuClock(torch.device("cpu")).block(calls(gpu, count), [64] * count, 4096, 1000.0)
+    assert done.queued_us == pytest.approx(count * 2.0)
 
 
 def test_on_a_cpu_each_call_is_timed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,20 @@ def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was
     assert len(dry.near.asked) == everything
 
 
+def test_what_is_compiled_ahead_goes_with_the_first_cases():
+    dry = Dry()
+    asked: list[dict[str, Any]] = []
+    request = dry.near.request
+
+    async def noted(do: str, timeout: float, **payload: Any) -> dict[str, Any]:
+        asked.append(payload["ahead"])
+        return await request(do, timeout, **payload)
+
+    dry.near.request = noted  # type: ignore[method-assign]
+    dry.compile(0)
+    assert asked and all(ahead == {"threads": MOST_THREADS, "nice": FIRST_NICE} for ahead in asked)
+
+
 def test_what_is_left_is_compiled_ahead_only_until_the_first_cases_are_right_and_on_several_threads():
     calls: Any = range(20)
     idle = State(threads=3, several=True, first=True, right=False, spent=0.1)
@@ -355,10 +369,15 @@ def test_what_was_asked_for_ahead_goes_on_where_as_much_is_done_as_has_not_begun
     assert pool.mostly_done(kept=1)  # nothing was asked for
     first = pool.submit(lambda: "compiled")
     first.result()
-    begun = pool.submit(going_on.wait, 60.0)
+    has_begun = threading.Event()
+
+    def hold() -> bool:
+        has_begun.set()
+        return going_on.wait(60.0)
+
+    begun = pool.submit(hold)
     pool.submit(lambda: "compiled")
-    while pool._made[1].waiting > 1:
-        threading.Event().wait(0.01)
+    assert has_begun.wait(60.0)
     assert pool.mostly_done(kept=1)
     pool.submit(lambda: "compiled")
     assert not pool.mostly_done(kept=1)
@@ -366,6 +385,54 @@ def test_what_was_asked_for_ahead_goes_on_where_as_much_is_done_as_has_not_begun
     going_on.set()
     assert begun.result() is True
     pool.shutdown()
+
+
+@pytest.mark.parametrize(("waiting", "goes_on"), [(1, True), (2, False)])
+def test_who_is_done_with_what_is_needed_has_the_rest_compiled_where_as_much_of_it_is(
+    waiting: int, goes_on: bool
+):
+    done, begun, going_on, pool = threading.Event(), threading.Event(), threading.Event(), _Pool(1)
+    finished: list[int] = []
+
+    class Watched(Compiling):
+        def _finish(self, asked: Any) -> None:
+            finished.append(len(asked))
+            if len(finished) == 2:  # it has been decided
+                going_on.set()
+            super()._finish(asked)
+
+    compiling = Watched(pool)
+
+    def hold() -> None:
+        begun.set()
+        going_on.wait(60.0)
+
+    def ask(compile_one: Callable[[], object]) -> Future[object]:
+        kernel: Any = pool.submit(compile_one)
+        compiling.ask(Asked(kernel))
+        return kernel
+
+    ask(lambda: done.wait(60.0))
+    with compiling.ahead(threads=1, nice=19):
+        ask(lambda: None).result()
+        ask(hold)
+        assert begun.wait(60.0)
+        others = [ask(lambda: None) for _ in range(waiting)]
+    done.set()
+    compiling.finish()
+    pool.shutdown()
+    assert [other.exception() is None for other in others] == [goes_on] * waiting
+
+
+class Asked:
+    """A kernel that is being compiled, as Triton hands it out."""
+
+    def __init__(self, future: Future[object]) -> None:
+        self.future = future
+
+    def result(self) -> object:
+        """Waits for it."""
+        return self.future.result()
 
 
 def test_what_was_begun_ahead_is_left_when_what_is_needed_is_done():

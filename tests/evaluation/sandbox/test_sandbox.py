@@ -10,6 +10,7 @@ import errno
 import faulthandler
 import json
 import os
+import resource
 import signal
 import socket
 import tempfile
@@ -99,6 +100,38 @@ def _end(child: SandboxedChild) -> None:
     kill_tree(child)
     child.wait()
     os.close(child.pidfd)
+
+
+def test_it_inherits_the_descriptors_that_it_is_to_have_and_no_others() -> None:
+    """However many there are: more than it may have open."""
+    reading, writing = os.pipe()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * limits.OPEN_FILES), hard))
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(limits.OPEN_FILES + 100)]
+
+    def main() -> None:
+        found = [number for number in range(3, limits.OPEN_FILES) if is_open(number)]
+        os.write(writing, json.dumps(found).encode())
+        os._exit(0)
+
+    try:
+        child = spawn(spec(), main, [writing])
+    finally:
+        for number in others:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    os.close(writing)
+    with open(reading, "rb") as file:  # noqa: PTH123
+        assert json.loads(file.read()) == [writing]
+    _end(child)
+
+
+def is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 
 
 @needs("namespaces")

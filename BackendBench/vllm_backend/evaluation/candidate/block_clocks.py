@@ -37,7 +37,8 @@ class TimedCalls:
     times_us: list[float] = field(default_factory=list)
     """Of each call, microseconds."""
     queued_us: float = 0.0
-    """What queueing all calls took, or more, where it took too long. Of a GPU."""
+    """What queueing all calls takes at the rate of the slowest that were queued together, or more, where it took too
+    long. Of a GPU."""
     late: bool = False
     """Whether a GPU began with some calls before they were all queued."""
 
@@ -79,8 +80,9 @@ class GpuClock:
         for at in range(0, len(calls), QUEUED_CALLS):
             together = slice(at, at + QUEUED_CALLS)
             share = len(calls[together]) / len(calls)
-            self._queue(calls[together], events[together], share * hold_us, done)
+            took = self._queue(calls[together], events[together], share * hold_us, done)
             torch.cuda.synchronize()
+            done.queued_us = max(done.queued_us, took / share)
         if done.late:  # it is to be held up for longer
             done.queued_us *= TOO_LATE
         done.times_us = [start.elapsed_time(end) * 1e3 for start, end in events]
@@ -92,7 +94,8 @@ class GpuClock:
         events: Sequence[tuple[torch.cuda.Event, torch.cuda.Event]],
         hold_us: float,
         done: TimedCalls,
-    ) -> None:
+    ) -> float:
+        """Returns what queueing took, microseconds."""
         results = done.results
         torch.cuda._sleep(round(CYCLES_A_MICROSECOND * hold_us))
         began = _clock()
@@ -102,6 +105,7 @@ class GpuClock:
             start.record()
             results.append(call())
             end.record()
-        done.queued_us += (_clock() - began) / 1e3
+        took = (_clock() - began) / 1e3
         began_early, _ = events[0]
         done.late = began_early.query() or done.late
+        return took

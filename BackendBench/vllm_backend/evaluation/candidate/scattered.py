@@ -8,6 +8,7 @@ taken, and before each block some are given back, for the outputs to lie in.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
@@ -60,8 +61,8 @@ class Scattered:
 
     def make_room(self, sizes: Iterable[int]) -> None:
         """Before a block with outputs of these sizes, in bytes: as many places as it needs are free, others taken. Of
-        larger outputs torch has the memory then: asking the driver for it takes a millisecond, in the midst of a
-        block."""
+        larger outputs, but for very large ones, torch has the memory then: asking the driver for it takes a
+        millisecond, in the midst of a block."""
         every = list(sizes)
         needed = Counter(size for size in every if 0 < size <= LARGEST_BYTES)
         if self._full or sum(every) > ROOM_BYTES:
@@ -73,11 +74,12 @@ class Scattered:
                 self._places.move_to_end(size)
             while len(self._places) > max(KEPT_SIZES, len(needed)):
                 self._places.popitem(last=False)
-            large = [self._place(size) for size in every if size > LARGEST_BYTES]
-            large.clear()
         except torch.OutOfMemoryError:
             self._places.clear()
             self._full = True
+        with contextlib.suppress(torch.OutOfMemoryError):
+            large = [self._place(size) for size in every if size > LARGEST_BYTES]
+            large.clear()
 
     def _free(self, size: int, count: int) -> None:
         most = min(MOST_PLACES, (MOST_SMALL_BYTES if size <= SMALL_BYTES else MOST_BYTES) // size)

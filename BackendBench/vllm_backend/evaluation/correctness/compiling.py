@@ -55,7 +55,7 @@ class Portion:
     calls: Sequence[ToCompile]
     needed: int
     """So many of them. Where these take longer than ``patience`` seconds the others are asked for too; what of them has
-    not begun when these are done is left, unless most of it is done."""
+    not begun when these are done is left, unless as much is done."""
     patience: float
     threads: int
 

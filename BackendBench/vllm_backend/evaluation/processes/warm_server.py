@@ -33,6 +33,9 @@ from . import wire
 MOST_OPEN_FILES = 1 << 16
 """Of this process, where the machine allows it; a candidate gets fewer (sandbox/limits.py)."""
 
+CHANNEL = 3
+"""A candidate's descriptor of its channel to the judge."""
+
 PTXAS_TUNABLES = "glibc.malloc.hugetlb=1"
 """For what a candidate starts: half of the 10 ms that ptxas needs to begin are page faults, and huge pages take most of
 them away. Not with the rest of the environment (warm_pool.py), where it would hold for this process as well, whose
@@ -132,7 +135,7 @@ class WarmServer:
         try:
             if not descriptors:  # none was free for it
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            child = spawn(self._spec, lambda: self._child_main(descriptors[0]))
+            child = spawn(self._spec, lambda: self._child_main(descriptors[0]), descriptors)
         except Exception as error:
             self._failed(token, f"{error}"[:500])
             return
@@ -151,13 +154,11 @@ class WarmServer:
         wire.send(self._control, {"event": "failed", "token": token, "error": text, "passing": passing})
 
     def _child_main(self, descriptor: int) -> None:
-        """Runs in the child. Its first act is to drop everything that belongs to the server."""
+        """Runs in the child, which has no other descriptor of the server's."""
         from ..candidate import harness as candidate
 
         faulthandler.unregister(signal.SIGUSR1)
-        self._control.close()
-        os.closerange(3, descriptor)
-        os.closerange(descriptor + 1, MOST_OPEN_FILES)
+        self._control.detach()  # it is closed; its number is somebody else's soon
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         output = os.memfd_create("output")  # counted as its memory, never read, and its length is a symptom
@@ -165,7 +166,7 @@ class WarmServer:
             os.dup2(target, stream)
         os.close(null)
         os.close(output)
-        candidate.main(descriptor)
+        candidate.main(_renumbered(descriptor))
 
     def _reap(self, token: str) -> None:
         child = self._children.pop(token)
@@ -175,6 +176,14 @@ class WarmServer:
         kill_tree(child)  # whatever it left behind goes with it
         os.close(child.pidfd)
         wire.send(self._control, {"event": "exited", "token": token, "status": status})
+
+
+def _renumbered(descriptor: int) -> int:
+    """The same for every child: its number would tell how many others there are."""
+    if descriptor != CHANNEL:
+        os.dup2(descriptor, CHANNEL, inheritable=False)
+        os.close(descriptor)
+    return CHANNEL
 
 
 def _open_files() -> str:
@@ -191,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", type=int, required=True)
     parser.add_argument("--target", required=True)
-    parser.add_argument("--capability", type=int, default=0, help="of the GPU")
+    parser.add_argument("--capability", type=int, required=True, help="of the GPU; 0 for a CPU")
     parser.add_argument("--spec", required=True)
     arguments = parser.parse_args()
     control = socket.socket(fileno=arguments.control)

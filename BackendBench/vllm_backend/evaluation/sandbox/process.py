@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ NAMESPACES = (
     syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET | syscalls.CLONE_NEWIPC
     | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWPID
 )  # fmt: skip
+MOST_DESCRIPTORS = 1 << 16
+"""Numbers of descriptors end here, see MOST_OPEN_FILES of the warm server."""
 
 
 class SandboxError(OSError):
@@ -48,10 +50,11 @@ class SandboxedChild:
         return status
 
 
-def spawn(spec: SandboxSpec, main: Callable[[], None]) -> SandboxedChild:
+def spawn(spec: SandboxSpec, main: Callable[[], None], kept: Sequence[int] | None = None) -> SandboxedChild:
     """Fork a process that runs ``main`` behind all layers of ``spec``. Raises SandboxError.
 
-    ``main`` inherits all descriptors and closes those that it must not have.
+    ``kept``: the only descriptors that it inherits beside 0, 1 and 2; None: all. The others are closed before anything
+    else, so that it can be made however many there are.
     """
     readable = root.readable_paths()
     with contextlib.ExitStack() as undone:
@@ -64,6 +67,8 @@ def spawn(spec: SandboxSpec, main: Callable[[], None]) -> SandboxedChild:
             keeper = os.fork()
             if keeper == 0:
                 os.close(reading)
+                if kept is not None:
+                    _close_all_but({0, 1, 2, writing, *kept})
                 _keeper(spec, cgroup, readable, writing, main)
         finally:
             os.close(writing)
@@ -73,6 +78,14 @@ def spawn(spec: SandboxSpec, main: Callable[[], None]) -> SandboxedChild:
         undone.pop_all()
     os.close(reading)
     return SandboxedChild(pid, keeper, pidfd, cgroup)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    first = 0
+    for descriptor in [*sorted(kept), MOST_DESCRIPTORS]:
+        if descriptor > first:  # closerange(0, 0) closes all there are (Python 3.11)
+            os.closerange(first, descriptor)
+        first = descriptor + 1
 
 
 def _end(keeper: int) -> None:
@@ -166,7 +179,7 @@ def _tell(writing: int, error: BaseException) -> None:
 def _wait_like(child: int, writing: int) -> None:
     """Hold nothing, wait for the candidate's process, end as it ended."""
     os.close(writing)
-    os.closerange(0, 1 << 16)
+    os.closerange(0, MOST_DESCRIPTORS)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)

@@ -46,7 +46,8 @@ class TimedBlock:
     held: float = 0.0
     """For how long the judge had a GPU held up before the calls."""
     late: bool = False
-    """Whether a GPU began with the calls before all were queued, by the process's own word, which counts of eager."""
+    """Whether a GPU began with calls before those queued with them were, by the process's own word, which counts of
+    eager."""
 
     @property
     def on_gpu(self) -> bool:
