@@ -34,8 +34,8 @@ timed 2 % longer than its own copy in eager's process, which is warmer."""
 HOLD_MARGIN = 1.4
 LEAST_HOLD_US, MOST_HOLD_US = 100.0, 5000.0
 MOST_A_CALL_US = 500.0
-"""What a GPU is held up for in a block, all in all, while its calls are queued (a few at a time, each call with its share
-of this), so that none of them waits for Python. Sixteen calls of a wrapper that takes 240 us are queued in time. No
+"""What a GPU is held up for in a block, all in all, while its calls are queued (a few at a time, each with its share of
+this), so that none of them waits for Python. Sixteen calls of a wrapper that takes 240 us are queued in time. No
 longer for a call: a process that does not spin as it is told has that time for work that it does not claim."""
 
 Keep = Callable[[torch.Tensor], list[torch.Tensor]]
