@@ -23,7 +23,7 @@ CYCLES_A_MICROSECOND = 1980
 TOO_LATE = 2.0
 """Where a block was not held up for long enough, queueing the next one may take so many times longer."""
 QUEUED_CALLS = 4
-"""Calls that are queued at a time. Two at a time are no better; eight or more are slower but for the last four."""
+"""Calls that are queued at a time. Two at a time are no better; of sixteen all but the last four take longer."""
 
 _clock = time.perf_counter_ns  # bound before any candidate code exists
 

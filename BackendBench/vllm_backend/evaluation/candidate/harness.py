@@ -179,9 +179,9 @@ class Harness:
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``needed``: so many
         of the calls; where they take longer than ``patience`` seconds, the others are asked for ``ahead``, on so many
-        ``threads`` more, which are as ``nice``, see ``Compiling.ahead``. ``gpu``:
-        figures of a GPU of which there is no context yet, see absent_gpu.py; ``anew`` says then that something is left
-        over, and that the process is not to be used any more. ``nice``: see ``step_back``.
+        ``threads`` more, which are as ``nice``, see ``Compiling.ahead``. ``gpu``: figures of a GPU of which there is no
+        context yet, see absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to
+        be used any more. ``nice``: see ``step_back``.
         """
         with ThreadPoolExecutor(1, initializer=step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()

@@ -2,7 +2,8 @@
 
 - It has no GPU context, no Redis connection, no secret and an empty environment: a child inherits nothing.
 - It is single-threaded and runs no candidate code itself. So nothing here asks NVIDIA's libraries for anything, NVML
-  included: they start a thread that watches for forks, and now and then it fills the table of open files.
+  included: CUDA's driver starts a thread then, which makes pipes while processes are forked, and once filled the table
+  of open files.
 - The judge sends ``spawn`` with the child's end of a socket pair and ``kill``; the server reports ``spawned``
   and ``exited`` with the wait status. It ends when the judge hangs up: it kills every child then, and waits for them.
 """
@@ -28,10 +29,8 @@ from typing import Any
 
 from ..failure import PASSING
 from ..sandbox import SandboxedChild, SandboxSpec, kill_tree, limits, spawn
+from ..sandbox.process import MOST_DESCRIPTORS
 from . import wire
-
-MOST_OPEN_FILES = 1 << 16
-"""Of this process, where the machine allows it; a candidate gets fewer (sandbox/limits.py)."""
 
 CHANNEL = 3
 """A candidate's descriptor of its channel to the judge."""
@@ -189,7 +188,7 @@ def _renumbered(descriptor: int) -> int:
 def _open_files() -> str:
     """How many descriptors are open, and what most of them are."""
     kinds: Counter[str] = Counter()
-    for number in range(MOST_OPEN_FILES):  # listing the folder would take a descriptor
+    for number in range(MOST_DESCRIPTORS):  # listing the folder would take a descriptor
         with contextlib.suppress(OSError):
             kinds[str(Path(f"/proc/self/fd/{number}").readlink()).partition(":[")[0]] += 1
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(4))
@@ -205,7 +204,7 @@ def main() -> None:
     arguments = parser.parse_args()
     control = socket.socket(fileno=arguments.control)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = min(most, MOST_OPEN_FILES)
+    most = min(most, MOST_DESCRIPTORS)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is the supervisor's to handle
     faulthandler.register(signal.SIGUSR1)  # who waits for it in vain asks where it is

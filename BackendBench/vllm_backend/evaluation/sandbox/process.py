@@ -24,7 +24,7 @@ NAMESPACES = (
     | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWPID
 )  # fmt: skip
 MOST_DESCRIPTORS = 1 << 16
-"""Numbers of descriptors end here, see MOST_OPEN_FILES of the warm server."""
+"""Of the process that forks the others; a candidate gets fewer (limits.py). No number of a descriptor is larger."""
 
 
 class SandboxError(OSError):
