@@ -295,10 +295,15 @@ def test_a_call_that_fails_ahead_of_need_is_left_for_when_it_is_needed():
 
 
 class Kernel:
-    """One that is being compiled."""
+    """One that is being compiled, as Triton hands it out."""
 
-    def __init__(self) -> None:
-        self.future: Future[None] | None = Future()
+    def __init__(self, future: Future[Any] | None = None) -> None:
+        self.future: Future[Any] | None = future or Future()
+
+    def result(self) -> object:
+        """Waits for it."""
+        assert self.future is not None
+        return self.future.result()
 
 
 def test_it_is_waited_for_what_is_compiled_until_something_fails():
@@ -408,9 +413,9 @@ def test_who_is_done_with_what_is_needed_has_the_rest_compiled_where_as_much_of_
         going_on.wait(60.0)
 
     def ask(compile_one: Callable[[], object]) -> Future[object]:
-        kernel: Any = pool.submit(compile_one)
-        compiling.ask(Asked(kernel))
-        return kernel
+        future = pool.submit(compile_one)
+        compiling.ask(Kernel(future))
+        return future
 
     ask(lambda: done.wait(60.0))
     with compiling.ahead(threads=1, nice=19):
@@ -422,17 +427,6 @@ def test_who_is_done_with_what_is_needed_has_the_rest_compiled_where_as_much_of_
     compiling.finish()
     pool.shutdown()
     assert [other.exception() is None for other in others] == [goes_on] * waiting
-
-
-class Asked:
-    """A kernel that is being compiled, as Triton hands it out."""
-
-    def __init__(self, future: Future[object]) -> None:
-        self.future = future
-
-    def result(self) -> object:
-        """Waits for it."""
-        return self.future.result()
 
 
 def test_what_was_begun_ahead_is_left_when_what_is_needed_is_done():

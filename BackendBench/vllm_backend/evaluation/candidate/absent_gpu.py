@@ -32,7 +32,10 @@ def figures(device: torch.device) -> dict[str, int]:
     """What compiling needs to know of a GPU, for ``absent``; asked by a process that has a context."""
     from cuda.bindings import driver
 
-    major, minor = torch.cuda.get_device_capability(device)
+    from .. import conditions
+
+    number = device.index or 0
+    capability = conditions.gpu_capability(number)
     known = driver.CUdevice_attribute
     asked = {
         "max_shared_mem": known.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
@@ -43,9 +46,8 @@ def figures(device: torch.device) -> dict[str, int]:
         "mem_clock_rate": known.CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE,
         "mem_bus_width": known.CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH,
     }
-    number = device.index or 0
     found = {name: int(driver.cuDeviceGetAttribute(which, number)[1]) for name, which in asked.items()}
-    return {**found, "capability": 10 * major + minor}
+    return {**found, "capability": capability}
 
 
 class _Properties(dict[str, int]):

@@ -2,8 +2,8 @@
 
 - On a CPU a clock is read around each call, on a GPU events are recorded around each, after a cold L2.
 - A GPU is held up while calls are queued, so that no time of Python's lies between two events.
-- Few calls are queued at a time: with more behind it a call takes 0.5 to 1 us longer, which of both sides of a pair has
-  the second block takes longer still, and pairs scatter three times as much (H200: 5.4 instead of 1.7 % at 5 us).
+- Few calls are queued at a time: with more behind it a call takes 0.5 to 1 us longer, more so in the second block of a
+  pair than in the first, and pairs scatter three times as much (H200: 5.4 instead of 1.7 % at 5 us).
 """
 
 from __future__ import annotations

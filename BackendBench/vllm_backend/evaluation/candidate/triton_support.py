@@ -14,7 +14,6 @@ import contextlib
 import functools
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
@@ -129,24 +128,16 @@ class _Threads(ThreadPoolExecutor):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.dropped = False
-        self.waiting = self.done = 0
-        """What has not begun, and what is compiled."""
-        self._counting = threading.Lock()
+        self.asked: list[Future[Any]] = []
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def compile_unless_dropped() -> Any:
-            with self._counting:
-                self.waiting -= 1
             if self.dropped:
                 raise _Dropped
-            compiled = compile_one(*args, **kwargs)
-            with self._counting:
-                self.done += 1
-            return compiled
+            return compile_one(*args, **kwargs)
 
-        with self._counting:
-            self.waiting += 1
-        return super().submit(compile_unless_dropped)
+        self.asked.append(super().submit(compile_unless_dropped))
+        return self.asked[-1]
 
 
 class _Pool(Executor):
@@ -164,8 +155,9 @@ class _Pool(Executor):
 
     def mostly_done(self, kept: int = 0) -> bool:
         """Whether as much is done as has not begun, but for the first ``kept`` of the threads made."""
-        others = self._made[kept:]
-        return sum(threads.done for threads in others) >= sum(threads.waiting for threads in others)
+        asked = [future for threads in self._made[kept:] for future in threads.asked]
+        waiting = sum(not (future.running() or future.done()) for future in asked)
+        return sum(future.done() and future.exception() is None for future in asked) >= waiting
 
     def drop(self, kept: int = 0) -> None:
         """Skip what has not begun, but for the first ``kept`` of the threads made."""

@@ -113,9 +113,8 @@ def sweep() -> None:
     with contextlib.suppress(OSError):
         for parent in _hierarchies():
             for group in (parent / PARENT).glob("*"):
-                with contextlib.suppress(
-                    OSError
-                ):  # it is in use, a file, or another server's sweep was faster
+                # It may be in use, a file, or another server's sweep was faster.
+                with contextlib.suppress(OSError):
                     if now - group.stat().st_mtime > LEFT_SECONDS:
                         group.rmdir()
 
