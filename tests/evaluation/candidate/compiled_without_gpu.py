@@ -66,6 +66,20 @@ MODULES = {
     "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
     "fills the memory": KERNEL.format(load="load", line="y = [torch.empty(1 << 28) for _ in iter(int, 1)]"),
     "does not compile": KERNEL.format(load="lood", line="pass"),
+    "returns another shape": KERNEL.format(load="load", line="pass").replace(
+        "return y", "return y.reshape(-1)"
+    ),
+    "returns another dtype": KERNEL.format(load="load", line="pass").replace("return y", "return y.double()"),
+    "returns its input": KERNEL.format(load="load", line="pass").replace(
+        "return y", "return x.view(x.shape)"
+    ),
+    "returns nothing": KERNEL.format(load="load", line="pass").replace("return y", "return None"),
+    "returns two": KERNEL.format(load="load", line="pass").replace("return y", "return y, y"),
+    "returns an expanded tensor": KERNEL.format(load="load", line="pass").replace(
+        "return y", "return y.new_empty(()).expand(x.shape)"
+    ),
+    "returns a constant": KERNEL.format(load="load", line="pass").replace("return y", "return _zeros")
+    + "\n_zeros = torch.zeros(3)\n",
     "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,13 +13,32 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from BackendBench.vllm_backend.evaluation.candidate import absent_gpu
-from BackendBench.vllm_backend.evaluation.correctness.compiling import MENDED_BY_A_CONTEXT
-from BackendBench.vllm_backend.evaluation.failure import from_exception
+from BackendBench.vllm_backend.evaluation.correctness import case_plan, outputs
+from BackendBench.vllm_backend.evaluation.correctness.case_plan import Chunk
+from BackendBench.vllm_backend.evaluation.correctness.compiling import MENDED_BY_A_CONTEXT, described
+from BackendBench.vllm_backend.evaluation.correctness.progress import Progress
+from BackendBench.vllm_backend.evaluation.correctness.stage import refuse_what_it_returns
+from BackendBench.vllm_backend.evaluation.correctness.steps import Step
+from BackendBench.vllm_backend.evaluation.failure import CandidateFailed, from_exception
+from BackendBench.vllm_backend.operations import catalog
 from BackendBench.vllm_backend.state.error_type import ErrorType
 
 pytest.importorskip("triton")
 
 OPERATIONS = ("relu", "add", "softmax", "matmul", "where", "mean", "layer_norm")
+
+
+@cache
+def first_chunk(operation: str) -> Chunk:
+    return case_plan.prepare(catalog.resolve(operation), torch.device("cpu"), 1).chunks[0]
+
+
+def on_this_device(reply: dict[str, Any]) -> dict[str, Any]:
+    """As if the answers that these are held against were a GPU's."""
+    text = json.dumps(reply)
+    assert '"cpu"' not in text
+    result: dict[str, Any] = json.loads(text.replace('"cuda"', '"cpu"'))
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +56,72 @@ def found() -> dict[str, Any]:
 def test_the_kernels_are_those_that_real_tensors_need(found: dict[str, Any], operation: str):
     absent = found["absent"][operation]
     assert absent["kernels"]
-    assert absent == found["present"][operation]
+    assert absent["kernels"] == found["present"][operation]["kernels"]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_right_kernel_returns_is_known_without_memory(found: dict[str, Any], operation: str):
+    cases = first_chunk(operation).cases
+    described = on_this_device(found["absent"][operation])
+    assert "results" not in found["present"][operation]
+    assert len(described["results"]) == len(cases)
+    assert [outputs.contract(described, n, case.expected) for n, case in enumerate(cases)] == [None] * len(
+        cases
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        ("plain", None),
+        ("returns another shape", ErrorType.WRONG_SHAPE),
+        ("returns another dtype", ErrorType.WRONG_DTYPE),
+        ("returns its input", ErrorType.ALIASED_OUTPUT),
+        ("returns nothing", ErrorType.WRONG_STRUCTURE),
+        ("returns two", ErrorType.WRONG_STRUCTURE),
+        ("returns an expanded tensor", ErrorType.WRONG_STRIDES),
+    ],
+)
+def test_what_a_wrong_kernel_returns_is_told_as_it_will_be(
+    found: dict[str, Any], module: str, expected: ErrorType | None
+):
+    described = on_this_device(found["modules"][module])
+    failure = outputs.contract(described, 0, first_chunk("relu").cases[0].expected)
+    assert (failure and failure.error_type) == expected
+
+
+def test_nothing_is_said_of_tensors_with_memory(found: dict[str, Any]):
+    assert set(found["modules"]["returns a constant"]["results"]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("number", "wrong", "refused"),
+    [(0, {"dtype": "float64"}, True), (1, {"dtype": "float64"}, False), (0, None, False), (0, {}, False)],
+)
+def test_only_the_first_case_settles_it_without_a_gpu(
+    found: dict[str, Any], number: int, wrong: dict[str, Any] | None, refused: bool
+):
+    chunk = first_chunk("relu")
+    returned = list(on_this_device(found["modules"]["plain"])["results"])
+    if wrong is None:
+        returned[number] = None
+    else:
+        (output,) = returned[number]["outputs"]
+        returned[number] = {**returned[number], "outputs": [{**output, **wrong}]}
+    left = Progress(0.0, 1.0, steps=[Step([chunk])], returned=returned)
+    if not refused:
+        refuse_what_it_returns(left)
+        return
+    with pytest.raises(CandidateFailed) as refusal:
+        refuse_what_it_returns(left)
+    assert refusal.value.failure.case == chunk.cases[0].name
+    left.compiled = False  # it begins anew
+    refuse_what_it_returns(left)
+
+
+@pytest.mark.parametrize("reply", [{}, {"results": 3}, {"results": [1]}, {"results": [1, 2, 3]}])
+def test_a_malformed_description_says_nothing(reply: dict[str, Any]):
+    assert described(reply, 2) == [None, None]
 
 
 @pytest.mark.parametrize("module", ["does not compile", "is tuned and does not compile"])
@@ -48,7 +133,7 @@ def test_a_kernel_that_does_not_compile_is_told_by_the_compilers_word(found: dic
 
 @pytest.mark.parametrize("module", ["plain", "tells tensors by their addresses", "enters the only GPU"])
 def test_who_keeps_nothing_of_what_is_pretended_goes_on(found: dict[str, Any], module: str):
-    assert set(found["modules"][module]) == {"kernels"}
+    assert set(found["modules"][module]) == {"kernels", "results"}
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...operations import trees
 from ..memory import arena, calls
 from ..processes import wire
-from . import block_clocks, windows
+from . import block_clocks, described, windows
 from .block_clocks import GpuClock, TimedCalls
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
@@ -181,7 +180,7 @@ class Harness:
         of the calls; where they take longer than ``patience`` seconds, the others are asked for ``ahead``, on so many
         ``threads`` more, which are as ``nice``, see ``Compiling.ahead``. ``gpu``: figures of a GPU of which there is no
         context yet, see absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to
-        be used any more. ``nice``: see ``step_back``.
+        be used any more, ``results`` what the needed calls returned. ``nice``: see ``step_back``.
         """
         with ThreadPoolExecutor(1, initializer=step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()
@@ -202,25 +201,29 @@ class Harness:
         rest = range(len(needed), len(request["calls"]))
         try:
             with launches_suppressed(request["threads"], bool(rest)) as compiling:
-                self._ask_for(needed, request, device, compiling)
+                results = self._ask_for(needed, request, device, compiling)
                 if rest and not compiling.done_within(request["patience"]):
                     with compiling.ahead(**request["ahead"]):
                         self._ask_for(rest, request, device, compiling)
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}
-        return {}
+        return {"results": results} if request["gpu"] is not None else {}
 
     def _ask_for(
         self, which: Iterable[int], request: dict[str, Any], device: torch.device, compiling: Compiling
-    ) -> None:
-        """Call the candidate with launches suppressed."""
+    ) -> list[dict[str, Any] | None]:
+        """Call the candidate with launches suppressed. Returns what can be said of the results."""
         from .triton_support import tuning_suspended
 
+        results = []
         for index in which:
             compiling.turn, item, turn = index, request["calls"][index], request["turns"][index]
             places = [calls.Place.from_json(p) for p in item["in"]]
+            inputs = [calls.blank(p, device) for p in places]
             with tuning_suspended(turn or 0, turn is None):
-                self._call(calls.unpack(item["call"], [calls.blank(p, device) for p in places]))
+                result = self._call(calls.unpack(item["call"], inputs))
+            results.append(described.without_memory(result, len(item["out"]), inputs))
+        return results
 
     def _untuned(self, turn: int) -> contextlib.AbstractContextManager[Suspended | None]:
         """While answers are checked nothing is tuned."""
@@ -323,17 +326,15 @@ class Harness:
         replies: list[dict[str, Any]] = []
         spans: list[tuple[int, int]] = []
         for item, result in zip(request["calls"], results, strict=True):
-            outputs = trees.leaves(result)
-            if outputs is None or len(outputs) != len(item["out"]):
-                replies.append({"structure": _kind(result), "outputs": []})
-                continue
-            spans += [_memory(tensor) for tensor in outputs]
-            for tensor, place in zip(outputs, item["out"], strict=True):
+            reply, outputs = described.structure(result, len(item["out"]))
+            replies.append(reply)
+            for tensor, place in zip(outputs, item["out"][: len(outputs)], strict=True):
                 self._copy_out(tensor, calls.Place.from_json(place))
-            replies.append({"structure": "tensors", "outputs": [self._describe(t) for t in outputs]})
-        shared = iter(_shared(spans))
-        for described in (output for reply in replies for output in reply["outputs"]):
-            described["aliases_output"] = next(shared)
+                spans.append(described.memory(tensor))
+                reply["outputs"].append(described.one(tensor, self._aliases_input(spans[-1])))
+        shared = iter(described.shared(spans))
+        for output in (output for reply in replies for output in reply["outputs"]):
+            output["aliases_output"] = next(shared)
         self._synchronize()
         return replies
 
@@ -349,39 +350,15 @@ class Harness:
         else:
             mine.copy_(tensor)
 
-    def _describe(self, tensor: torch.Tensor) -> dict[str, Any]:
-        memory = self._arenas["in"].tensor
-        start, end = _memory(tensor)
-        inputs = memory.data_ptr()
-        alias = start < inputs + memory.numel() and end > inputs and end > start
-        return {
-            "shape": list(tensor.shape),
-            "dtype": calls.dtype_name(tensor.dtype),
-            "stride": list(tensor.stride()),
-            "device": tensor.device.type,
-            "plain": type(tensor) is torch.Tensor,
-            "aliases_input": alias,
-        }
+    def _aliases_input(self, span: tuple[int, int]) -> bool:
+        start, end = described.memory(self._arenas["in"].tensor)
+        return span[0] < end and span[1] > start and span[1] > span[0]
 
 
 def _give_memory_back() -> None:
     """What was freed: glibc is told to keep it, and eager's process has had large tensors of other operations."""
     with contextlib.suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _memory(tensor: torch.Tensor) -> tuple[int, int]:
-    """First address and the one after the last."""
-    start = tensor.data_ptr()
-    return start, start + calls.span(tensor.shape, tensor.stride()) * tensor.element_size()
-
-
-def _shared(spans: list[tuple[int, int]]) -> list[bool]:
-    """For every span of memory whether another one overlaps it."""
-    return [
-        any(s < e2 and s2 < e for other, (s2, e2) in enumerate(spans) if other != index and e2 > s2 and e > s)
-        for index, (s, e) in enumerate(spans)
-    ]
 
 
 def _flooded() -> dict[str, Any] | None:
@@ -394,12 +371,6 @@ def _flooded() -> dict[str, Any] | None:
     return {
         "failure": {"type": "OutputFlood", "message": f"printed {written} bytes; a kernel prints nothing"}
     }
-
-
-def _kind(result: Any) -> str:
-    if isinstance(result, (tuple, list)):
-        return f"{type(result).__name__} of " + ", ".join(sorted({type(r).__name__ for r in result}))[:200]
-    return type(result).__name__[:200]
 
 
 def _limit_threads(threads: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from ...state.error_type import ErrorType
 from ..failure import CandidateFailed
@@ -124,6 +125,12 @@ class CompilingStage:
         left.deadline += session.own_time - asked
 
 
+def described(reply: Mapping[str, Any], count: int) -> list[Any]:
+    """What so many calls returned, as the reply has it. It decides nothing in the candidate's favour."""
+    results = reply.get("results")
+    return results if isinstance(results, list) and len(results) == count else [None] * count
+
+
 async def _compiled(
     session: Session, wanted: Portion, now: State, left: Progress, gpu: Mapping[str, int] | None
 ) -> bool:
@@ -148,6 +155,8 @@ async def _compiled(
             now.several = False
             continue
         left.compiled = not reply.get("anew")
+        if left.compiled and gpu is not None:
+            left.returned += described(reply, part.needed)
         break
     else:
         left.compiled = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .steps import Step, ToCompile
 
@@ -22,5 +23,7 @@ class Progress:
     steps: Sequence[Step] = ()
     calls: list[ToCompile] = field(default_factory=list)
     """To be compiled, in the order of the steps."""
+    returned: list[Any] = field(default_factory=list)
+    """What the calls that were compiled without a context returned, by the candidate's word; None: it cannot say."""
     passed: int = 0
     """Cases so far."""

@@ -122,6 +122,7 @@ class CorrectnessStage:
             left.calls = list(calls_to_compile(left.steps, left.turn))
         if gpu is not None:
             await self._compiling.compile(one, 0, left, gpu)
+            refuse_what_it_returns(left)
         return left if left.compiled else None
 
     async def run(self, one: Examination, left: Progress) -> None:
@@ -295,3 +296,16 @@ class CorrectnessStage:
             if failure is not None:
                 return index, failure
         return None
+
+
+def refuse_what_it_returns(left: Progress) -> None:
+    """Whose first case returns what cannot be right needs no context and no GPU: shapes, dtypes and aliasing are known
+    of tensors without memory. Later cases do not settle it: an earlier one may be wrong for another reason. Raises
+    CandidateFailed."""
+    chunk = left.steps[0].chunks[0]
+    if not left.compiled or chunk.huge or not left.returned or left.returned[0] is None:
+        return
+    case = chunk.cases[0]
+    failure = outputs.contract({"results": left.returned}, 0, case.expected)
+    if failure is not None:
+        raise CandidateFailed(Failure(failure.error_type, failure.message, case.name))
