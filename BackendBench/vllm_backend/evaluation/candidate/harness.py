@@ -20,13 +20,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..memory import arena, calls
 from ..processes import wire
-from . import block_clocks, described, windows
+from . import block_clocks, described, kept_kernels, windows
 from .block_clocks import GpuClock, TimedCalls
 from .compute_watch import ComputeWatch
 from .loading import describe, load_module
@@ -67,6 +68,7 @@ class Harness:
             "setup": self._setup,
             "load": self._load,
             "load_reference": self._load_reference,
+            "collect_kernels": self._collect_kernels,
             "attach": self._attach,
             "dry_run": self._dry_run,
             "run": self._run,
@@ -128,8 +130,12 @@ class Harness:
                 stack.enter_context(replaced(torch.cuda, name, lambda index: 0))
             yield
 
-    def _load(self, request: dict[str, Any], _: list[int]) -> dict[str, Any]:
-        """``bare``: there is no context yet. ``anew`` says then that the process is not to be used any more."""
+    def _load(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """``bare``: there is no context yet. ``anew`` says then that the process is not to be used any more. The
+        descriptor: kernels that an earlier process of the same candidate has compiled."""
+        for descriptor in descriptors:
+            with contextlib.suppress(ValueError, OSError), os.fdopen(descriptor, "rb") as kernels:
+                kept_kernels.restore(kernels.read(), _kernels())
         if not request["bare"]:
             return self._loaded(request)
         try:
@@ -154,6 +160,12 @@ class Harness:
 
         self._function = catalog.reference_of(request["operation"], request["overload"], request["source"])
         return {}
+
+    def _collect_kernels(self, _: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Write what has been compiled to a file in memory, as large as it may be."""
+        (descriptor,) = descriptors
+        with os.fdopen(descriptor, "r+b") as file:
+            return {"bytes": file.write(kept_kernels.collect(_kernels(), os.fstat(descriptor).st_size))}
 
     def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         if self._device.type == "cpu":
@@ -353,6 +365,11 @@ class Harness:
     def _aliases_input(self, span: tuple[int, int]) -> bool:
         start, end = described.memory(self._arenas["in"].tensor)
         return span[0] < end and span[1] > start and span[1] > span[0]
+
+
+def _kernels() -> Path:
+    """Where Triton keeps them."""
+    return Path(os.environ["TRITON_CACHE_DIR"])
 
 
 def _give_memory_back() -> None:

@@ -31,6 +31,7 @@ from ..settings import JudgeSettings
 from ..trial import Examination
 from . import case_plan, outputs
 from .case_plan import Chunk
+from .compile_cache import handed_over
 from .compiling import CompilingStage
 from .progress import Progress
 from .steps import CONFIRMED_CHUNKS, Step, calls_to_compile, steps, turns
@@ -100,13 +101,18 @@ class CorrectnessStage:
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
     async def begin(
-        self, one: Examination, gpu: Mapping[str, int] | None = None, spent: float = 0.0
+        self,
+        one: Examination,
+        gpu: Mapping[str, int] | None = None,
+        spent: float = 0.0,
+        kernels: bytes = b"",
     ) -> Progress | None:
         """Load it. ``gpu``: its figures, where the process has no context yet; then what the first step needs is
         compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
-        to be used any more. ``spent``: seconds of compiling in such a process. Raises CandidateFailed."""
+        to be used any more. ``spent``: seconds of compiling in such a process; ``kernels``: what an earlier process has
+        compiled (compile_cache.py). Raises CandidateFailed."""
         async with self._floor.compiling(one):
-            if not await self._load(one, bare=gpu is not None):
+            if not await self._load(one, gpu is not None, kernels):
                 return None
         left = Progress(
             one.session.own_time + self._settings.correctness_seconds,
@@ -134,12 +140,15 @@ class CorrectnessStage:
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
 
-    async def _load(self, one: Examination, bare: bool) -> bool:
+    async def _load(self, one: Examination, bare: bool, kernels: bytes) -> bool:
         """Whether it is to be used; ``bare``: its process has no context."""
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
-        reply = await session.request("load", limit, code=code, function=operation.function, bare=bare)
+        with handed_over(kernels) as descriptors:
+            reply = await session.request(
+                "load", limit, descriptors=descriptors, code=code, function=operation.function, bare=bare
+            )
         return not reply.get("anew")
 
     async def _run(self, one: Examination, step: Step, left: Progress) -> None:
