@@ -162,7 +162,6 @@ class Near:
     """A session whose process is this one."""
 
     rested = own_time = 0.0
-    ended = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.stage, self.case_names = "", ()
@@ -196,22 +195,17 @@ class Dry:
         self.benches = [made]
         self.near = Near(lambda x: self.seen.append(tuple(x.shape)))
         self.floor = Floor(DeviceLock(), CompilerPlaces(4), "cuda")
-        self.stage = CompilingStage(self.settings.compile_seconds, self.floor.compiling, lambda: self.idle)
-        self.idle = True
+        self.stage = CompilingStage(self.settings.compile_seconds, self.floor.compiling)
         self.left = Progress(0.0, self.settings.compile_seconds - spent, passed=passed)
         self.left.calls = list(
             calls_to_compile([Step(self.chunks[:1]), Step(self.chunks[1:], [made])], self.left.turn)
         )
 
-    @property
-    def examination(self) -> Examination:
-        """Of which nothing but the session is needed."""
+    def compile(self, step: int) -> None:
         unused: Any = None
         session: Any = self.near
-        return Examination(session, unused, unused, unused, Trial(), "")
-
-    def compile(self, step: int) -> None:
-        asyncio.run(self.stage.compile(self.examination, step, self.left))
+        one = Examination(session, unused, unused, unused, Trial(), "")
+        asyncio.run(self.stage.compile(one, step, self.left))
 
 
 def test_the_stage_and_the_process_agree_on_a_dry_run_of_every_case_and_workload():
@@ -455,70 +449,3 @@ def test_the_workloads_are_compiled_when_every_case_is_right():
     assert cases.enduring and cases.chunks and not cases.benches
     assert workloads.benches == dry.benches and not workloads.chunks
     assert steps(plan.chunks, dry.benches, confirming=True)[-1].benches == dry.benches
-
-
-def meanwhile(dry: Dry, held_up: Callable[[], bool]) -> None:
-    """What is compiled before the first cases are run."""
-    dry.compile(0)
-    dry.near.asked.clear()
-    asyncio.run(dry.stage.meanwhile(dry.examination, dry.left, held_up))
-
-
-def cases_after_the_first(dry: Dry) -> list[str]:
-    return [case.name for chunk in dry.chunks[1:] for case in chunk.cases]
-
-
-def without_workloads_first(dry: Dry) -> None:
-    dry.left.calls = list(
-        calls_to_compile([Step(dry.chunks[:1]), Step(dry.chunks[1:]), Step((), dry.benches)], 0)
-    )
-
-
-def test_who_waits_for_the_device_compiles_what_later_cases_need_but_no_workload():
-    dry = Dry()
-    without_workloads_first(dry)
-    meanwhile(dry, lambda: True)
-    assert dry.near.asked == cases_after_the_first(dry)
-    dry.compile(1)
-    assert dry.near.asked == cases_after_the_first(dry)
-    dry.compile(2)
-    assert dry.near.asked == [*cases_after_the_first(dry), dry.workload.name]
-    assert dry.floor.compilers.free == dry.floor.compilers.count
-
-
-def test_it_is_a_call_at_a_time_until_the_device_is_to_be_had():
-    dry = Dry()
-    without_workloads_first(dry)
-    looks = iter([True, True, False])
-    meanwhile(dry, lambda: next(looks))
-    assert dry.near.asked == cases_after_the_first(dry)[:2]
-    dry.compile(1)
-    assert dry.near.asked == cases_after_the_first(dry)
-
-
-def test_where_all_cores_are_busy_nothing_is_compiled_that_may_not_be_needed():
-    dry = Dry()
-    without_workloads_first(dry)
-    dry.idle = False
-    meanwhile(dry, lambda: True)
-    assert dry.near.asked == []
-
-
-@pytest.mark.parametrize("error", [ErrorType.COMPILE_ERROR, ErrorType.RUNTIME_ERROR])
-def test_what_fails_meanwhile_fails_when_it_is_needed(error: ErrorType):
-    dry = Dry()
-    without_workloads_first(dry)
-    dry.compile(0)
-    left = len(dry.left.calls)
-    dry.near = Refusing(1, error)
-    asyncio.run(dry.stage.meanwhile(dry.examination, dry.left, lambda: True))
-    assert (dry.left.compiled, len(dry.left.calls)) == (True, left)
-
-
-def test_who_ends_meanwhile_has_failed():
-    dry = Dry()
-    without_workloads_first(dry)
-    dry.near = Refusing(1, ErrorType.TIMEOUT)
-    dry.near.ended = True
-    with pytest.raises(CandidateFailed):
-        asyncio.run(dry.stage.meanwhile(dry.examination, dry.left, lambda: True))

@@ -2,7 +2,6 @@
 
 - What the first cases need comes first: two of three candidates fail there, and nothing else is compiled for them.
 - Whose kernels take seconds has them compiled side by side, since he would be left over when everybody else is done.
-- Who waits for the device compiles what later cases need, where a core has nothing else to do.
 """
 
 from __future__ import annotations
@@ -99,14 +98,10 @@ class CompilingStage:
     """See the module's docstring. One for all candidates of a judge."""
 
     def __init__(
-        self,
-        seconds: float,
-        place: Callable[[Examination], AbstractAsyncContextManager[Taken | None]],
-        idle: Callable[[], bool],
+        self, seconds: float, place: Callable[[Examination], AbstractAsyncContextManager[Taken | None]]
     ) -> None:
-        """``seconds``: the limit; ``place``: where it is done, with cores to be had or none; ``idle``: whether cores
-        have nothing to do."""
-        self._seconds, self._place, self._idle = seconds, place, idle
+        """``seconds``: the limit; ``place``: where it is done, with cores to be had or none."""
+        self._seconds, self._place = seconds, place
 
     async def compile(
         self, one: Examination, step: int, left: Progress, gpu: Mapping[str, int] | None = None
@@ -127,28 +122,6 @@ class CompilingStage:
                 wanted = portion(left.calls, needed, now)
                 now.several = await _compiled(session, wanted, now, left, gpu)
                 left.calls, needed, now.first = left.calls[wanted.needed :], needed - wanted.needed, False
-        left.deadline += session.own_time - asked
-
-    async def meanwhile(self, one: Examination, left: Progress, held_up: Callable[[], bool]) -> None:
-        """Compile what later cases need, a call at a time, while ``held_up`` and while cores are idle: while others are
-        timed half of all cores are, and when everybody has had his turn at the device all are busy. Two of five who
-        wait will need it. What fails will fail again when it is needed. Raises CandidateFailed where the process has
-        ended."""
-        session = one.session
-        asked, compiled = session.own_time, left.compiled
-        # Not the workloads: whose cases are right has them compiled.
-        while left.compiled and left.calls and left.calls[0].turn is not None and held_up() and self._idle():
-            try:
-                async with self._place(one):
-                    now = State(threads=1, several=False, first=True, right=True, spent=0.0)
-                    await _compiled(session, Portion(left.calls[:1], 1, 0.0, 1), now, left, None)
-            except CandidateFailed:
-                if session.ended:
-                    raise
-                break
-            if left.compiled:
-                left.calls = left.calls[1:]
-        left.compiled = compiled
         left.deadline += session.own_time - asked
 
 

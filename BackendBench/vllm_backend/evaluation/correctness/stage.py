@@ -97,9 +97,7 @@ class CorrectnessStage:
         self, settings: JudgeSettings, device: torch.device, floor: Floor, rng: random.Random
     ) -> None:
         self._settings, self._device, self._floor, self._rng = settings, device, floor, rng
-        self._compiling = CompilingStage(
-            settings.compile_seconds, floor.compiling, lambda: floor.compilers.idle
-        )
+        self._compiling = CompilingStage(settings.compile_seconds, floor.compiling)
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
     async def begin(
@@ -140,7 +138,6 @@ class CorrectnessStage:
         for number, step in enumerate(left.steps):
             await self._compiling.compile(one, number, left)
             if step.chunks or step.enduring:
-                await self._compiling.meanwhile(one, left, lambda: self._floor.lock.shut)
                 await self._run(one, step, left)
 
     async def _load(self, one: Examination, bare: bool, kernels: bytes) -> bool:

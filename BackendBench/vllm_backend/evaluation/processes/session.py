@@ -183,11 +183,6 @@ class Session:
             return fault
         return CandidateFailed(from_exit(status, self.stage))
 
-    @property
-    def ended(self) -> bool:
-        """Whether it was killed, or has exited."""
-        return self._closed or self._exited.done()
-
     def kill(self) -> None:
         """End the process and everything that it started; safe to call twice."""
         if not self._closed:

@@ -6,9 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-KEPT_FREE = 2
-"""Places that nobody takes for what may not be needed: a candidate comes every tenth of a second."""
-
 
 class CompilerPlaces:
     """``count`` places of one event loop."""
@@ -19,11 +16,6 @@ class CompilerPlaces:
         self.waiting = 0
         self._turn = asyncio.Lock()  # hands over in the order of arrival
         self._returned = asyncio.Event()
-
-    @property
-    def idle(self) -> bool:
-        """Whether cores have nothing to do: more than who comes next will need."""
-        return self.free > KEPT_FREE and not self.waiting
 
     @contextlib.asynccontextmanager
     async def taken(self) -> AsyncIterator[Taken]:

@@ -218,11 +218,6 @@ class DeviceLock:
                     self._end_turn()
                 self._condition.notify_all()
 
-    @property
-    def shut(self) -> bool:
-        """Whether a newcomer who wants to share the device has to wait."""
-        return not self._may_share(self._arrived + 1)
-
     def another_follows(self) -> bool:
         """For who is timed: whether the next one who has the device is timed as well."""
         return 0 < self._waiting == self._timed and self._in_a_row + 1 < self._batch
