@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -17,17 +18,19 @@ from typing import Any
 import pytest
 import torch
 
+from BackendBench.vllm_backend.evaluation.candidate import triton_support
 from BackendBench.vllm_backend.evaluation.candidate.harness import Harness
 from BackendBench.vllm_backend.evaluation.candidate.triton_support import Compiling, _Dropped, _Pool
 from BackendBench.vllm_backend.evaluation.correctness import case_plan
 from BackendBench.vllm_backend.evaluation.correctness.compiling import (
     CALLS_A_THREAD,
     FIRST_NICE,
+    KERNEL_SECONDS,
     LONG_SECONDS,
     LONG_THREADS,
     MOST_THREADS,
     REST_NICE,
-    SLOW_SECONDS,
+    RIGHT_SECONDS,
     CompilingStage,
     Portion,
     State,
@@ -237,7 +240,7 @@ def test_whoever_compiles_steps_back_and_only_while_he_does():
 
 @pytest.mark.parametrize("passed", [0, 1])
 def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was_right_so_far(passed: int):
-    dry = Dry(spent=SLOW_SECONDS + 1, passed=passed)
+    dry = Dry(spent=RIGHT_SECONDS + 1, passed=passed)
     needed, everything = len(dry.chunks[0].cases), len(dry.left.calls)
     dry.compile(0)
     assert dry.near.requests == [everything if passed else needed]
@@ -259,23 +262,42 @@ def test_what_is_compiled_ahead_goes_with_the_first_cases():
     assert asked and all(ahead == {"threads": MOST_THREADS, "nice": FIRST_NICE} for ahead in asked)
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_who_is_slow_keeps_his_place_when_he_is_right(slow: bool):
+    dry = Dry()
+    asked: list[int] = []
+    request = dry.near.request
+
+    async def noted(do: str, timeout: float, **payload: Any) -> dict[str, Any]:
+        asked.append(payload["nice"])
+        return {**await request(do, timeout, **payload), **({"slow": True} if slow else {})}
+
+    dry.near.request = noted  # type: ignore[method-assign]
+    dry.compile(0)
+    assert dry.left.slow is slow
+    asked.clear()
+    dry.left.passed = 1
+    dry.compile(1)
+    assert set(asked) == {FIRST_NICE if slow else REST_NICE}
+
+
 def test_what_is_left_is_compiled_ahead_only_until_the_first_cases_are_right_and_on_several_threads():
     calls: Any = range(20)
     idle = State(threads=3, several=True, first=True, right=False, spent=0.1)
-    assert portion(calls, 9, idle) == Portion(calls, 3, pytest.approx(SLOW_SECONDS - 0.1), 3)
+    assert portion(calls, 9, idle) == Portion(calls, 3, KERNEL_SECONDS, 3)
     later = dataclasses.replace(idle, threads=2, first=False)
     assert portion(calls, 9, later).needed == 2 * CALLS_A_THREAD
-    long = dataclasses.replace(later, spent=SLOW_SECONDS + 1)
-    assert portion(calls, 9, long) == Portion(calls, 9, 0.0, LONG_THREADS)
+    long = dataclasses.replace(later, spent=RIGHT_SECONDS + 1)
+    assert portion(calls, 9, long) == Portion(calls, 9, KERNEL_SECONDS, LONG_THREADS)
+    slow = dataclasses.replace(long, slow=True)
+    assert portion(calls, 9, slow) == Portion(calls, 9, 0.0, LONG_THREADS)
     right = dataclasses.replace(long, right=True)
-    assert portion(calls, 9, right) == Portion(calls, 20, 0.0, MOST_THREADS)
+    assert portion(calls, 9, right) == Portion(calls, 20, KERNEL_SECONDS, MOST_THREADS)
     not_slow = dataclasses.replace(right, spent=LONG_SECONDS + 0.1)
-    assert portion(calls, 9, not_slow) == Portion(
-        calls[:9], 9, pytest.approx(SLOW_SECONDS - 0.6), MOST_THREADS
-    )
+    assert portion(calls, 9, not_slow) == Portion(calls[:9], 9, KERNEL_SECONDS, MOST_THREADS)
     assert portion(calls, 9, dataclasses.replace(right, spent=0.0)).calls == calls[:8]
     one = dataclasses.replace(long, several=False, threads=1)
-    assert portion(calls, 9, one) == Portion(calls[:9], 9, 0.0, 1)
+    assert portion(calls, 9, one) == Portion(calls[:9], 9, KERNEL_SECONDS, 1)
     assert portion(calls, 9, long).alone() == Portion(calls[:9], 9, 0.0, 1)
 
 
@@ -306,10 +328,58 @@ class Kernel:
         return self.future.result()
 
 
-def test_it_is_waited_for_what_is_compiled_until_something_fails():
+def compute(seconds: float, until: threading.Event | None = None) -> None:
+    """For so many seconds of this thread, and rest then."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+    if until is not None:
+        until.wait(60.0)
+
+
+def test_what_the_longest_kernel_takes_is_counted_while_it_is_compiled_and_afterwards():
+    done, resting = threading.Event(), threading.Event()
+    with _Pool(1) as pool:
+        assert pool.longest() == 0.0
+        pool.submit(compute, 0.2).result()
+        pool.submit(compute, 0.05).result()
+        assert 0.2 <= pool.longest() < 0.25 + 0.1  # of one kernel, not of all
+        pool.grow(1, 0)
+        pool.submit(lambda: (compute(0.5), resting.set(), done.wait(60.0)))
+        resting.wait(60.0)
+        assert pool.longest() >= 0.5
+        done.set()
+
+
+@pytest.mark.parametrize(("longest", "within"), [(0.9, True), (1.1, False)])
+def test_it_takes_long_where_one_kernel_does(longest: float, within: bool, monkeypatch: pytest.MonkeyPatch):
+    future: Future[Any] = Future()
+
+    class Pool(_Pool):
+        def longest(self) -> float:
+            """And all is done at the next look."""
+            future.set_result(None)
+            return longest
+
+    monkeypatch.setattr(triton_support, "LOOK_SECONDS", 0.0)
+    with Pool(1) as pool:
+        compiling = Compiling(pool)
+        compiling.ask(Kernel(future))
+        assert compiling.done_within(1.0) is within
+
+
+def test_it_is_waited_for_what_is_compiled_until_something_fails(monkeypatch: pytest.MonkeyPatch):
     first, second, looked_at = Kernel(), Kernel(), Kernel()
     looked_at.future = None  # Triton's, once somebody has waited for it
-    compiling = Compiling(None)
+    monkeypatch.setattr(triton_support, "LOOK_SECONDS", 0.0)
+    with _Pool(1) as pool:
+        monkeypatch.setattr(pool, "longest", lambda: 1.0)
+        waits_until_something_fails(Compiling(pool), first, second, looked_at)
+
+
+def waits_until_something_fails(
+    compiling: Compiling, first: Kernel, second: Kernel, looked_at: Kernel
+) -> None:
     for kernel in (first, second, looked_at):
         compiling.ask(kernel)
     assert not compiling.done_within(0.0)

@@ -189,10 +189,11 @@ class Harness:
         """Compile what the calls need without launching anything (Triton only), on empty tensors of this process.
 
         ``turns``: for each call the configuration of an autotuned kernel, or None for all of them. ``needed``: so many
-        of the calls; where they take longer than ``patience`` seconds, the others are asked for ``ahead``, on so many
-        ``threads`` more, which are as ``nice``, see ``Compiling.ahead``. ``gpu``: figures of a GPU of which there is no
-        context yet, see absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to
-        be used any more, ``results`` what the needed calls returned. ``nice``: see ``step_back``.
+        of the calls; where a kernel of these takes more than ``patience`` seconds of processor time, he is ``slow``,
+        and the others are asked for ``ahead``, on so many ``threads`` more, which are as ``nice``, see
+        ``Compiling.done_within`` and ``ahead``. ``gpu``: figures of a GPU of which there is no context yet, see
+        absent_gpu.py; ``anew`` says then that something is left over, and that the process is not to be used any more,
+        ``results`` what the needed calls returned. ``nice``: see ``step_back``.
         """
         with ThreadPoolExecutor(1, initializer=step_back, initargs=(request["nice"],)) as aside:
             return aside.submit(self._dry_run_aside, request).result()
@@ -210,16 +211,18 @@ class Harness:
         from .triton_support import launches_suppressed
 
         needed = range(request["needed"])
-        rest = range(len(needed), len(request["calls"]))
+        rest, slow = range(len(needed), len(request["calls"])), False
         try:
             with launches_suppressed(request["threads"], bool(rest)) as compiling:
                 results = self._ask_for(needed, request, device, compiling)
                 if rest and not compiling.done_within(request["patience"]):
+                    slow = True
                     with compiling.ahead(**request["ahead"]):
                         self._ask_for(rest, request, device, compiling)
         except BaseException as error:
             return {"failure": describe(error), "failed_at": compiling.turn}
-        return {"results": results} if request["gpu"] is not None else {}
+        reply: dict[str, Any] = {"slow": True} if slow else {}
+        return {**reply, "results": results} if request["gpu"] is not None else reply
 
     def _ask_for(
         self, which: Iterable[int], request: dict[str, Any], device: torch.device, compiling: Compiling

@@ -14,6 +14,7 @@ import contextlib
 import functools
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
@@ -22,6 +23,9 @@ from typing import Any
 
 from .replaced import replaced
 from .stepping_back import step_back
+
+LOOK_SECONDS = 0.05
+"""Between two looks whether a kernel takes long."""
 
 
 class Compiling:
@@ -33,7 +37,7 @@ class Compiling:
         """Set by the user before each call; where something failed, the call that asked for it."""
         self._asked: list[tuple[int, Any]] = []
         self._seen: set[int] = set()  # ids of kernels, which Triton's own cache keeps alive
-        self._pool, self._began = pool, time.monotonic()
+        self._pool = pool
         self._needed: int | None = None
         """So many kernels, those after them were asked for ahead; None: all."""
 
@@ -44,11 +48,15 @@ class Compiling:
             self._asked.append((self.turn, kernel))
 
     def done_within(self, seconds: float) -> bool:
-        """Whether all that was asked for is compiled, or something failed, so many seconds after this was made."""
+        """Whether all that was asked for is compiled, or something failed, before one kernel has taken so many seconds
+        of its thread's time. (Where cores are busy everything takes long by the clock on the wall.)"""
         futures = [future for future in map(_future, self._asked) if future is not None]
-        left = max(0.0, self._began + seconds - time.monotonic())
-        done, not_done = wait(futures, left, FIRST_EXCEPTION)
-        return not not_done or any(future.exception() for future in done)
+        while True:
+            done, not_done = wait(futures, LOOK_SECONDS, FIRST_EXCEPTION)
+            if not not_done or any(future.exception() for future in done):
+                return True
+            if self._pool is not None and self._pool.longest() > seconds:
+                return False
 
     @contextlib.contextmanager
     def ahead(self, threads: int, nice: int) -> Iterator[None]:
@@ -129,15 +137,33 @@ class _Threads(ThreadPoolExecutor):
         super().__init__(*args, **kwargs)
         self.dropped = False
         self.asked: list[Future[Any]] = []
+        self._longest = 0.0
+        self._begun: dict[int, float] = {}
+        """Of the threads that compile now: the thread's time when it began."""
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         def compile_unless_dropped() -> Any:
             if self.dropped:
                 raise _Dropped
-            return compile_one(*args, **kwargs)
+            thread, began = threading.get_ident(), time.thread_time()
+            self._begun[thread] = began
+            try:
+                return compile_one(*args, **kwargs)
+            finally:
+                self._longest = max(self._longest, time.thread_time() - began)
+                del self._begun[thread]
 
         self.asked.append(super().submit(compile_unless_dropped))
         return self.asked[-1]
+
+    def longest(self) -> float:
+        """What the longest kernel has taken so far, seconds of its thread."""
+        now = [_thread_time(thread) - began for thread, began in list(self._begun.items())]
+        return max([self._longest, *now])
+
+
+def _thread_time(thread: int) -> float:
+    return time.clock_gettime(time.pthread_getcpuclockid(thread))
 
 
 class _Pool(Executor):
@@ -152,6 +178,10 @@ class _Pool(Executor):
 
     def submit(self, compile_one: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         return self._made[-1].submit(compile_one, *args, **kwargs)
+
+    def longest(self) -> float:
+        """What the longest kernel has taken so far, seconds of its thread."""
+        return max(threads.longest() for threads in self._made)
 
     def mostly_done(self, kept: int = 0) -> bool:
         """Whether as much is done as has not begun, but for the first ``kept`` of the threads made."""

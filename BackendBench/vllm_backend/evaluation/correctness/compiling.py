@@ -32,21 +32,24 @@ CALLS_A_THREAD = 4
 """Threads that compile for one candidate where cores are idle, and calls after which it looks how many are. A tuned
 matrix product in float32 takes 30 s of one core for all its variants: on one thread it would be judged long after
 everybody who came with it. Where all cores are busy threads gain nothing: each candidate has one then."""
-FIRST_NICE, REST_NICE = 10, 15
+FIRST_NICE, REST_NICE = 10, 19
 """How far who compiles steps back: a tenth of a share of a core, beside somebody who needs one. Compiling takes most of
 all cores, and who makes a context or loads a kernel meanwhile holds a lock of the driver's for which everybody else
-waits. The first cases settle two of three candidates, so what they need goes before, three to one, what those who
-passed need: one of them may take all cores for seconds."""
+waits. The first cases settle two of three candidates, so what they need goes before, seven to one, what those who
+passed need. So does all that a slow one needs: the longest work first, since all else goes beside it."""
 LONG_SECONDS = 0.5
 LONG_THREADS = 6
 """Who compiles for so long has so many threads even where all cores are busy, and everything that a step needs at once;
 MOST_THREADS once the first cases are right."""
-SLOW_SECONDS = 1.5
-"""Who compiles for so long without being done with the first cases begins with all the rest meanwhile, right or not, on
-MOST_THREADS more; who is right has all steps at once. The slowest of such a kernel's variants takes seconds, and would
-be waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at
-once, and was left over when everybody else was done. So it goes before what others need. Of 200 candidates two or three
-compile for so long; after 1 s it would be ten, half of them wrong."""
+KERNEL_SECONDS = 1.0
+"""Of processor time, without ptxas's: who has a kernel that takes so long is slow, and begins with all the rest beside
+the first cases, right or not, on MOST_THREADS more. The slowest of such a kernel's variants takes seconds, and would be
+waited for in each step: a product in float32, tuned, took 1, 3 and 5 s one after the other for what takes 5 s at once,
+and was left over when everybody else was done. A product that is not tuned takes 0.3 to 0.7 s for each of its kernels;
+by the clock on the wall it was slow as well where cores were busy, and what it began with was not needed where it was
+wrong."""
+RIGHT_SECONDS = 1.5
+"""Who has compiled for so long and is right has all steps at once."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,10 @@ class Portion:
 
     calls: Sequence[ToCompile]
     needed: int
-    """So many of them. Where these take longer than ``patience`` seconds the others are asked for too; what of them has
-    not begun when these are done is left, unless as much is done."""
+    """So many of them. Where a kernel of these takes longer than ``patience`` seconds the others are asked for too;
+    what of them has not begun when these are done is left, unless as much is done."""
     patience: float
+    """Of processor time."""
     threads: int
 
     def alone(self) -> Portion:
@@ -79,19 +83,21 @@ class State:
     """Whether the first cases were."""
     spent: float
     """Seconds of compiling so far."""
+    slow: bool = False
+    """Whether a kernel of it takes long."""
 
 
 def portion(calls: Sequence[ToCompile], needed: int, now: State) -> Portion:
     """The next one of ``calls``, of which the first ``needed`` are."""
     threads = now.threads
     if now.spent > LONG_SECONDS:
-        at_once = len(calls) if now.right and now.spent > SLOW_SECONDS else needed
+        at_once = len(calls) if now.right and now.spent > RIGHT_SECONDS else needed
         if now.several:
             threads = max(threads, MOST_THREADS if now.right else LONG_THREADS)
     else:  # one call of a tuned matrix product may take seconds
         at_once = min(needed, threads if now.first else CALLS_A_THREAD * threads)
     ahead = now.several and not now.right
-    return Portion(calls if ahead else calls[:at_once], at_once, max(0.0, SLOW_SECONDS - now.spent), threads)
+    return Portion(calls if ahead else calls[:at_once], at_once, 0.0 if now.slow else KERNEL_SECONDS, threads)
 
 
 class CompilingStage:
@@ -118,7 +124,7 @@ class CompilingStage:
             now = State(1, cores is not None, True, left.passed > 0, 0.0)
             while needed > 0 and left.compiled:
                 now.threads = cores.adjust(MOST_THREADS if now.several else 1) if cores else 1
-                now.spent = self._seconds - left.compiling
+                now.spent, now.slow = self._seconds - left.compiling, left.slow
                 wanted = portion(left.calls, needed, now)
                 now.several = await _compiled(session, wanted, now, left, gpu)
                 left.calls, needed, now.first = left.calls[wanted.needed :], needed - wanted.needed, False
@@ -146,7 +152,7 @@ async def _compiled(
         try:
             reply = await session.request(
                 "dry_run", limit, calls=[call.request for call in part.calls], turns=[call.turn for call in part.calls],
-                needed=part.needed, threads=part.threads, nice=REST_NICE if now.right else FIRST_NICE,
+                needed=part.needed, threads=part.threads, nice=REST_NICE if now.right and not now.slow else FIRST_NICE,
                 patience=part.patience, ahead={"threads": MOST_THREADS, "nice": FIRST_NICE}, gpu=gpu,
             )  # fmt: skip
         except CandidateFailed as error:
@@ -154,7 +160,7 @@ async def _compiled(
                 raise
             now.several = False
             continue
-        left.compiled = not reply.get("anew")
+        left.compiled, left.slow = not reply.get("anew"), left.slow or reply.get("slow") is True
         if left.compiled and gpu is not None:
             left.returned += described(reply, part.needed)
         break

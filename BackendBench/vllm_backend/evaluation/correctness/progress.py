@@ -23,6 +23,8 @@ class Progress:
     steps: Sequence[Step] = ()
     calls: list[ToCompile] = field(default_factory=list)
     """To be compiled, in the order of the steps."""
+    slow: bool = False
+    """Whether one of its kernels takes seconds to compile, by its own word."""
     returned: list[Any] = field(default_factory=list)
     """What the calls that were compiled without a context returned, by the candidate's word; None: it cannot say."""
     passed: int = 0
