@@ -28,8 +28,7 @@ from ..state.task import EvaluationTask
 from ..state.verdict import Verdict
 from . import conditions, control, doubt, sandbox
 from .candidate import absent_gpu
-from .correctness import case_plan, compile_cache
-from .correctness.compile_cache import CompileCache
+from .correctness import case_plan, compiled_kernels
 from .correctness.progress import Progress
 from .correctness.reference_pool import Prepared, ReferencePool
 from .correctness.stage import CorrectnessStage, Floor
@@ -100,7 +99,6 @@ class Judge:
         eagers = capacity.eager_processes(settings.target, memory, shared)
         self._eager = EagerSide(self._pool, self.device, settings.timing_seconds, eagers)
         self._gpu = absent_gpu.figures(self.device) if settings.target == "cuda" else None
-        self._compiled = CompileCache()
 
     async def start(self) -> None:
         """Start the warm server and the spares. Raises InfrastructureFault."""
@@ -222,17 +220,9 @@ class Judge:
             refused = screen(task.code, operation.entry, self.settings.allow_library_calls)
         if refused is not None and not self.settings.skip_screen:
             return refused
-        source = compile_cache.key(task, operation)
-        known = self._compiled.failure(source)
-        if known is not None:
-            return known
         async with trial.stage("reference"):
             prepared = await self._references.get(operation, self._lock)
-        try:
-            await self._examine(task, prepared, trial)
-        except CandidateFailed as error:
-            self._compiled.refuse(source, error.failure)
-            raise
+        await self._examine(task, prepared, trial)
         confirming = self.settings.timing == "full" and bool(trial.ratios)
         if confirming and interval.combine([r for _, r in trial.ratios])[1] > 1.0:
             trial.ratios = []
@@ -251,21 +241,19 @@ class Judge:
     async def _examine_alone(
         self, task: EvaluationTask, prepared: Prepared, trial: Trial, prefix: str
     ) -> None:
-        source = compile_cache.key(task, prepared.operation)
-        kernels = b"" if trial.again else self._compiled.kernels(source)
         # Who does not load or compile needs no context. Whatever else goes wrong says nothing: then again with one.
         # What is reported of a winner, and what is judged again, has a context that no candidate has touched.
         touched = trial.again or prefix or prepared.operation.adapter
         spent = 0.0
         if self._gpu is not None and task.dsl == "triton" and not touched:
             async with self._process(task, prepared, trial, prefix, bare=True) as one:
-                progress = await self._correctness.begin(one, self._gpu, kernels=kernels)
+                progress = await self._correctness.begin(one, self._gpu)
                 if progress is not None and await self._has_context(one, progress):
                     await self._finish(one, progress)
                     return
             spent = trial.seconds["compile"]
         async with self._process(task, prepared, trial, prefix) as one:
-            progress = await self._correctness.begin(one, spent=spent, kernels=kernels)
+            progress = await self._correctness.begin(one, spent=spent)
             assert progress is not None
             await self._finish(one, progress)
 
@@ -283,14 +271,22 @@ class Judge:
     async def _finish(self, one: Examination, progress: Progress) -> None:
         """All cases and the timing."""
         await self._correctness.run(one, progress)
-        if one.task.dsl == "triton" and self.settings.timing == "full" and not one.prefix:
-            self._compiled.keep(
-                compile_cache.key(one.task, one.prepared.operation),
-                await compile_cache.collected(one.session),
-            )
         await leftovers.refuse(one.session.pid)
         if self._timed(one.prepared):
+            await self._keep_kernels(one)
             await self._time(one)
+
+    async def _keep_kernels(self, one: Examination) -> None:
+        """For a confirmation. Whose failure was doubtful has each of his processes compile for itself."""
+        if (
+            one.task.dsl == "triton"
+            and self.settings.timing == "full"
+            and not (one.prefix or one.trial.again)
+        ):
+            async with one.work("compile"):
+                one.trial.kernels = await compiled_kernels.collected(
+                    one.session, self.settings.compile_seconds
+                )
 
     @asynccontextmanager
     async def _process(

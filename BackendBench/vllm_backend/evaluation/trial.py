@@ -47,6 +47,8 @@ class Trial:
     """Whether many calls are waited for together: an error of a GPU would be no case's."""
     again: bool = False
     """Whether it is examined a second time, because its first failure was doubtful."""
+    kernels: bytes = b""
+    """What its first process has compiled, for a confirmation."""
     conditions: dict[str, str] = field(default_factory=dict)
     """Read while it was timed."""
     ratios: list[tuple[Bench, interval.Ratio]] = field(default_factory=list)

@@ -78,6 +78,13 @@ MODULES = {
     "returns an expanded tensor": KERNEL.format(load="load", line="pass").replace(
         "return y", "return y.new_empty(()).expand(x.shape)"
     ),
+    "guesses where it gets no value": KERNEL.format(
+        load="load",
+        line="""try:
+        float(x.reshape(-1)[0])
+    except Exception:
+        y = y.double()""",
+    ),
     "returns a constant": KERNEL.format(load="load", line="pass").replace("return y", "return _zeros")
     + "\n_zeros = torch.zeros(3)\n",
     "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from BackendBench.vllm_backend.evaluation.candidate import absent_gpu
 from BackendBench.vllm_backend.evaluation.correctness import case_plan, outputs
 from BackendBench.vllm_backend.evaluation.correctness.case_plan import Chunk
-from BackendBench.vllm_backend.evaluation.correctness.compiling import MENDED_BY_A_CONTEXT, described
+from BackendBench.vllm_backend.evaluation.correctness.compiling import MENDED_BY_A_CONTEXT, returned
 from BackendBench.vllm_backend.evaluation.correctness.progress import Progress
 from BackendBench.vllm_backend.evaluation.correctness.stage import refuse_what_it_returns
 from BackendBench.vllm_backend.evaluation.correctness.steps import Step
@@ -90,6 +90,33 @@ def test_what_a_wrong_kernel_returns_is_told_as_it_will_be(
     assert (failure and failure.error_type) == expected
 
 
+def test_nothing_is_said_where_the_wrapper_was_refused_a_value(found: dict[str, Any]):
+    assert set(found["modules"]["guesses where it gets no value"]) == {"kernels"}
+
+
+@pytest.mark.parametrize(
+    "entry", [3, {}, {"structure": "tensors", "outputs": [{}]}, {"structure": "tensors", "outputs": 7}]
+)
+def test_a_malformed_description_is_no_description(entry: Any):
+    left = Progress(0.0, 1.0, steps=[Step([first_chunk("relu")])], returned=[entry])
+    with pytest.raises(CandidateFailed) as refusal:
+        refuse_what_it_returns(left)
+    assert refusal.value.failure.error_type is ErrorType.PROTOCOL_VIOLATION
+
+
+def test_a_stride_that_is_infinite_is_no_stride():
+    output = {
+        "shape": [2, 3],
+        "dtype": "float32",
+        "stride": [float("inf"), 1],
+        "device": "cpu",
+        "plain": True,
+    }
+    reply = {"results": [{"structure": "tensors", "outputs": [output]}]}
+    failure = outputs.contract(reply, 0, [torch.empty(2, 3)])
+    assert failure is not None and failure.error_type is ErrorType.PROTOCOL_VIOLATION
+
+
 def test_nothing_is_said_of_tensors_with_memory(found: dict[str, Any]):
     assert set(found["modules"]["returns a constant"]["results"]) == {None}
 
@@ -120,8 +147,8 @@ def test_only_the_first_case_settles_it_without_a_gpu(
 
 
 @pytest.mark.parametrize("reply", [{}, {"results": 3}, {"results": [1]}, {"results": [1, 2, 3]}])
-def test_a_malformed_description_says_nothing(reply: dict[str, Any]):
-    assert described(reply, 2) == [None, None]
+def test_a_description_of_another_number_of_calls_says_nothing(reply: dict[str, Any]):
+    assert returned(reply, 2) == [None, None]
 
 
 @pytest.mark.parametrize("module", ["does not compile", "is tuned and does not compile"])

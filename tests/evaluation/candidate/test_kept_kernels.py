@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,8 +133,10 @@ print(json.dumps([compiled, len(made), harness._handlers["collect_kernels"]({}, 
 def test_another_process_of_the_same_candidate_compiles_nothing(tmp_path: Path):
     pytest.importorskip("triton")
 
+    cache = tmp_path / "cache"
+
     def found(given: str, out: str) -> list[int]:
-        cache = tmp_path / f"cache-{out}"
+        shutil.rmtree(cache, ignore_errors=True)
         done = subprocess.run(
             [sys.executable, "-c", TWICE, given and str(tmp_path / given), str(tmp_path / out)],
             capture_output=True, text=True, timeout=300, check=False,

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -328,27 +328,37 @@ class Kernel:
         return self.future.result()
 
 
-def compute(seconds: float, until: threading.Event | None = None) -> None:
-    """For so many seconds of this thread, and rest then."""
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
-    if until is not None:
-        until.wait(60.0)
+def test_what_the_longest_kernel_takes_is_counted_while_it_is_compiled_and_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    own = threading.local()
 
+    def compute(seconds: float) -> None:
+        own.time = getattr(own, "time", 0.0) + seconds
 
-def test_what_the_longest_kernel_takes_is_counted_while_it_is_compiled_and_afterwards():
-    done, resting = threading.Event(), threading.Event()
+    monkeypatch.setattr(time, "thread_time", lambda: getattr(own, "time", 0.0))
+    monkeypatch.setattr(triton_support, "_thread_time", lambda thread: 5.0)  # of who compiles now
     with _Pool(1) as pool:
         assert pool.longest() == 0.0
-        pool.submit(compute, 0.2).result()
-        pool.submit(compute, 0.05).result()
-        assert 0.2 <= pool.longest() < 0.25 + 0.1  # of one kernel, not of all
+        pool.submit(compute, 2.0).result()
+        pool.submit(compute, 1.0).result()
+        assert pool.longest() == 2.0  # of one kernel, not of all
         pool.grow(1, 0)
-        pool.submit(lambda: (compute(0.5), resting.set(), done.wait(60.0)))
-        resting.wait(60.0)
-        assert pool.longest() >= 0.5
-        done.set()
+        assert pool.submit(pool.longest).result() == 5.0
+        pool.submit(compute, 3.0).result()
+        assert pool.longest() == 3.0
+
+
+def test_a_threads_time_is_its_own():
+    looked = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        thread = threads.submit(threading.get_ident).result()
+        waiting = threads.submit(looked.wait, 60.0)
+        try:
+            assert 0.0 < triton_support._thread_time(thread) < time.process_time()
+        finally:
+            looked.set()
+        assert waiting.result()
 
 
 @pytest.mark.parametrize(("longest", "within"), [(0.9, True), (1.1, False)])

@@ -97,7 +97,7 @@ class Driver:
 
 
 @contextlib.contextmanager
-def absent(gpu: Mapping[str, int]) -> Iterator[None]:
+def absent(gpu: Mapping[str, int]) -> Iterator[Pretended]:
     """Within this context torch makes tensors without memory and Triton compiles for ``gpu`` (see ``figures``), which
     nobody touches. Kernels must not be launched."""
     from triton.runtime.driver import driver
@@ -106,37 +106,39 @@ def absent(gpu: Mapping[str, int]) -> Iterator[None]:
     before = vars(driver)[active]  # not by asking for it: whoever is the first to do so asks for a GPU
     driver.set_active(Driver(gpu))
     try:
-        with _without_memory():
-            yield
+        with _without_memory() as pretended:
+            yield pretended
     finally:
         setattr(driver, active, before)
 
 
 @contextlib.contextmanager
-def _without_memory() -> Iterator[None]:
+def _without_memory() -> Iterator[Pretended]:
     """Within this context torch makes FakeTensors, and asks no driver whether there is a GPU for them."""
     with (
         # It makes a context where there is a GPU, for a backward pass that nobody runs here.
         replaced(fake_tensor, "init_gpu_context", lambda device: None),
         replaced(torch._C, "_ensureCUDADeviceGuardSet", lambda: None),
         replaced(FakeTensor, "data_ptr", _address),
-        _Unasked(),
+        Pretended() as pretended,
         _Mode(),
     ):
-        yield
+        yield pretended
 
 
 class _Mode(FakeTensorMode):
     avoid_device_init = True  # torch's own property asks the driver
 
 
-class _Unasked(TorchFunctionMode):
+class Pretended(TorchFunctionMode):
     """Before it makes a tensor contiguous torch's Python side asks the driver which GPU is the current one. And who
     makes tensors until there is no memory left would never end."""
 
     def __init__(self) -> None:
         super().__init__()
         self._bytes = 0
+        self.refused = False
+        """Whether a call of torch's has failed: it asked for a value, say."""
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
@@ -146,7 +148,11 @@ class _Unasked(TorchFunctionMode):
             wanted = {"memory_format": torch.contiguous_format, **named}
             (tensor,) = arguments
             return tensor if tensor.is_contiguous(**wanted) else tensor.clone(**wanted)
-        result = function(*arguments, **named)
+        try:
+            result = function(*arguments, **named)
+        except BaseException:
+            self.refused = True
+            raise
         if type(result) is FakeTensor:
             self._bytes += result.numel() * result.element_size()
             if self._bytes > MOST_BYTES:

@@ -23,14 +23,14 @@ def structure(result: Any, outputs: int) -> tuple[dict[str, Any], list[torch.Ten
     return {"structure": "tensors", "outputs": []}, tensors
 
 
-def one(tensor: torch.Tensor, aliases_input: bool, kind: type = torch.Tensor) -> dict[str, Any]:
-    """One output; ``kind``: of a plain one."""
+def one(tensor: torch.Tensor, aliases_input: bool, plain: type = torch.Tensor) -> dict[str, Any]:
+    """One output. ``plain``: the type of those that torch makes."""
     return {
         "shape": list(tensor.shape),
         "dtype": calls.dtype_name(tensor.dtype),
         "stride": list(tensor.stride()),
         "device": tensor.device.type,
-        "plain": type(tensor) is kind,
+        "plain": type(tensor) is plain,
         "aliases_input": aliases_input,
     }
 

@@ -162,10 +162,11 @@ class Harness:
         return {}
 
     def _collect_kernels(self, _: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
-        """Write what has been compiled to a file in memory, as large as it may be."""
+        """Write what has been compiled to a file in memory, as large as it may be; nothing where that goes wrong."""
         (descriptor,) = descriptors
-        with os.fdopen(descriptor, "r+b") as file:
+        with os.fdopen(descriptor, "r+b") as file, contextlib.suppress(Exception):
             return {"bytes": file.write(kept_kernels.collect(_kernels(), os.fstat(descriptor).st_size))}
+        return {"bytes": 0}
 
     def _attach(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         if self._device.type == "cpu":
@@ -203,8 +204,10 @@ class Harness:
             return self._compiled(request, self._device)
         from . import absent_gpu
 
-        with self._without_context(), absent_gpu.absent(request["gpu"]):
+        with self._without_context(), absent_gpu.absent(request["gpu"]) as pretended:
             reply = self._compiled(request, absent_gpu.DEVICE)
+        if pretended.refused:  # what somebody made of it he would not have made of real tensors
+            reply.pop("results", None)
         return {"anew": True} if self._asked or absent_gpu.some_kept() else reply
 
     def _compiled(self, request: dict[str, Any], device: torch.device) -> dict[str, Any]:
@@ -228,17 +231,22 @@ class Harness:
         self, which: Iterable[int], request: dict[str, Any], device: torch.device, compiling: Compiling
     ) -> list[dict[str, Any] | None]:
         """Call the candidate with launches suppressed. Returns what can be said of the results."""
-        from .triton_support import tuning_suspended
-
         results = []
         for index in which:
-            compiling.turn, item, turn = index, request["calls"][index], request["turns"][index]
-            places = [calls.Place.from_json(p) for p in item["in"]]
-            inputs = [calls.blank(p, device) for p in places]
-            with tuning_suspended(turn or 0, turn is None):
-                result = self._call(calls.unpack(item["call"], inputs))
-            results.append(described.without_memory(result, len(item["out"]), inputs))
+            compiling.turn = index
+            results.append(self._asked_for(request["calls"][index], request["turns"][index], device))
         return results
+
+    def _asked_for(
+        self, item: dict[str, Any], turn: int | None, device: torch.device
+    ) -> dict[str, Any] | None:
+        """One call of it; nothing of its tensors is left afterwards."""
+        from .triton_support import tuning_suspended
+
+        inputs = [calls.blank(calls.Place.from_json(place), device) for place in item["in"]]
+        with tuning_suspended(turn or 0, turn is None):
+            result = self._call(calls.unpack(item["call"], inputs))
+        return described.without_memory(result, len(item["out"]), inputs)
 
     def _untuned(self, turn: int) -> contextlib.AbstractContextManager[Suspended | None]:
         """While answers are checked nothing is tuned."""

@@ -1,7 +1,7 @@
 """A folder of compiled kernels as bytes, to be handed to the same candidate's next process.
 
-Triton finds them there by the hash of all that they were compiled from. The bytes are the candidate's: the judge keeps
-them unread, and gives them to nobody but the same source.
+Triton finds them there by the hash of all that they were compiled from, in a folder of the same name: it notes whole
+paths. The bytes are the candidate's: the judge keeps them unread, and gives them to nobody but the same source.
 """
 
 from __future__ import annotations
@@ -57,4 +57,6 @@ def restore(packed: bytes, folder: Path) -> int:
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        path.write_bytes(content)
+        part = path.with_name(f".{path.name}")  # half a file, where there is no room, must not be found
+        part.write_bytes(content)
+        part.replace(path)

@@ -137,6 +137,7 @@ class _Threads(ThreadPoolExecutor):
         super().__init__(*args, **kwargs)
         self.dropped = False
         self.asked: list[Future[Any]] = []
+        self._clocks = threading.Lock()
         self._longest = 0.0
         self._begun: dict[int, float] = {}
         """Of the threads that compile now: the thread's time when it began."""
@@ -146,20 +147,22 @@ class _Threads(ThreadPoolExecutor):
             if self.dropped:
                 raise _Dropped
             thread, began = threading.get_ident(), time.thread_time()
-            self._begun[thread] = began
+            with self._clocks:
+                self._begun[thread] = began
             try:
                 return compile_one(*args, **kwargs)
             finally:
-                self._longest = max(self._longest, time.thread_time() - began)
-                del self._begun[thread]
+                with self._clocks:
+                    self._longest = max(self._longest, time.thread_time() - self._begun.pop(thread))
 
         self.asked.append(super().submit(compile_unless_dropped))
         return self.asked[-1]
 
     def longest(self) -> float:
         """What the longest kernel has taken so far, seconds of its thread."""
-        now = [_thread_time(thread) - began for thread, began in list(self._begun.items())]
-        return max([self._longest, *now])
+        with self._clocks:
+            now = [_thread_time(thread) - began for thread, began in self._begun.items()]
+            return max([self._longest, *now])
 
 
 def _thread_time(thread: int) -> float:

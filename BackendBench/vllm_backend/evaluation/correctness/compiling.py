@@ -131,7 +131,7 @@ class CompilingStage:
         left.deadline += session.own_time - asked
 
 
-def described(reply: Mapping[str, Any], count: int) -> list[Any]:
+def returned(reply: Mapping[str, Any], count: int) -> list[Any]:
     """What so many calls returned, as the reply has it. It decides nothing in the candidate's favour."""
     results = reply.get("results")
     return results if isinstance(results, list) and len(results) == count else [None] * count
@@ -162,7 +162,7 @@ async def _compiled(
             continue
         left.compiled, left.slow = not reply.get("anew"), left.slow or reply.get("slow") is True
         if left.compiled and gpu is not None:
-            left.returned += described(reply, part.needed)
+            left.returned += returned(reply, part.needed)
         break
     else:
         left.compiled = False

@@ -24,7 +24,7 @@ class Progress:
     calls: list[ToCompile] = field(default_factory=list)
     """To be compiled, in the order of the steps."""
     slow: bool = False
-    """Whether one of its kernels takes seconds to compile, by its own word."""
+    """Whether a kernel of it takes a second and more to compile. By its own word: it only says who compiles first."""
     returned: list[Any] = field(default_factory=list)
     """What the calls that were compiled without a context returned, by the candidate's word; None: it cannot say."""
     passed: int = 0

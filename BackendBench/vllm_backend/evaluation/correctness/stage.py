@@ -31,7 +31,7 @@ from ..settings import JudgeSettings
 from ..trial import Examination
 from . import case_plan, outputs
 from .case_plan import Chunk
-from .compile_cache import handed_over
+from .compiled_kernels import handed_over
 from .compiling import CompilingStage
 from .progress import Progress
 from .steps import CONFIRMED_CHUNKS, Step, calls_to_compile, steps, turns
@@ -101,18 +101,15 @@ class CorrectnessStage:
         self._waiters = ThreadPoolExecutor(GPU_THREADS)
 
     async def begin(
-        self,
-        one: Examination,
-        gpu: Mapping[str, int] | None = None,
-        spent: float = 0.0,
-        kernels: bytes = b"",
+        self, one: Examination, gpu: Mapping[str, int] | None = None, spent: float = 0.0
     ) -> Progress | None:
         """Load it. ``gpu``: its figures, where the process has no context yet; then what the first step needs is
         compiled as well, and None says that it could not be, for a reason that a context may mend: the process is not
-        to be used any more. ``spent``: seconds of compiling in such a process; ``kernels``: what an earlier process has
-        compiled (compile_cache.py). Raises CandidateFailed."""
+        to be used any more. ``spent``: seconds of compiling in such a process. Raises CandidateFailed."""
+        if not one.prefix:
+            one.trial.total = one.prepared.plan.total
         async with self._floor.compiling(one):
-            if not await self._load(one, gpu is not None, kernels):
+            if not await self._load(one, bare=gpu is not None):
                 return None
         left = Progress(
             one.session.own_time + self._settings.correctness_seconds,
@@ -133,19 +130,18 @@ class CorrectnessStage:
 
     async def run(self, one: Examination, left: Progress) -> None:
         """All that is left, with a context. Raises CandidateFailed."""
-        if not one.prefix:
-            one.trial.total = one.prepared.plan.total
         for number, step in enumerate(left.steps):
             await self._compiling.compile(one, number, left)
             if step.chunks or step.enduring:
                 await self._run(one, step, left)
 
-    async def _load(self, one: Examination, bare: bool, kernels: bytes) -> bool:
-        """Whether it is to be used; ``bare``: its process has no context."""
+    async def _load(self, one: Examination, bare: bool) -> bool:
+        """Whether it is to be used; ``bare``: its process has no context. A confirmation has what was compiled before:
+        its cases have other values, so nothing else that came with it is of use there."""
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
-        with handed_over(kernels) as descriptors:
+        with handed_over(one.trial.kernels if one.prefix and not one.trial.again else b"") as descriptors:
             reply = await session.request(
                 "load", limit, descriptors=descriptors, code=code, function=operation.function, bare=bare
             )
@@ -308,9 +304,9 @@ class CorrectnessStage:
 
 
 def refuse_what_it_returns(left: Progress) -> None:
-    """Whose first case returns what cannot be right needs no context and no GPU: shapes, dtypes and aliasing are known
-    of tensors without memory. Later cases do not settle it: an earlier one may be wrong for another reason. Raises
-    CandidateFailed."""
+    """Whose first case returns what cannot be right needs no context and no GPU: all that ``outputs.contract`` asks for
+    is known of tensors without memory, but for memory that two outputs share. Later cases do not settle it: an earlier
+    one may be wrong for another reason. Raises CandidateFailed."""
     chunk = left.steps[0].chunks[0]
     if not left.compiled or chunk.huge or not left.returned or left.returned[0] is None:
         return
