@@ -39,7 +39,8 @@ class Rehearsed(Judge):
         if isinstance(end, Exception):
             raise end
         trial.hurried = trial.unplaced = end[1]
-        trial.passed = 3
+        self.began_with = trial.kernels
+        trial.passed, trial.kernels = 3, b"of the first process"
         raise CandidateFailed(Failure(end[0], "rehearsed"))
 
     async def _make_room(self) -> None:
@@ -61,6 +62,13 @@ FULL = [
     CudaError("the CUDA driver answered CUDA_ERROR_OUT_OF_MEMORY"),
     InfrastructureFault("eager's process failed: OutOfMemoryError: CUDA out of memory."),
 ]
+
+
+def test_who_is_examined_again_compiles_again():
+    judge = Rehearsed("cpu", *[(ErrorType.CRASH, False)] * 2)
+    with pytest.raises(CandidateFailed):
+        asyncio.run(judge._try_until_believed(TASK, "", Trial()))
+    assert (judge.tries, judge.began_with) == (2, b"")
 
 
 @pytest.mark.parametrize("error", FULL)

@@ -204,7 +204,7 @@ class Judge:
                 full = True
             if full:
                 await self._make_room()
-            trial.passed, trial.ratios, trial.again = 0, [], True
+            trial.passed, trial.ratios, trial.kernels, trial.again = 0, [], b"", True
             trial.hurried = trial.unplaced = False
 
     async def _make_room(self) -> None:

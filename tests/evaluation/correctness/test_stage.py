@@ -42,13 +42,14 @@ def examined(
     session: Here | None = None,
     trial: Trial | None = None,
     around: Callable[[Awaitable[None], DeviceLock], Awaitable[None]] | None = None,
+    gpu: dict[str, int] | None = None,
 ) -> Here:
     """A candidate of relu on its way, as on a GPU but for the device. Raises CandidateFailed."""
     operation = catalog.resolve("relu")
     plan = case_plan.prepare(operation, CPU, 1)
     task = EvaluationTask(
-        id="a", run="r", operation="relu", code=code, hash="h", dsl="cuda", target="cuda", model="m",
-        timestamp=time.time(),
+        id="a", run="r", operation="relu", code=code, hash="h", dsl="triton" if gpu else "cuda", target="cuda",
+        model="m", timestamp=time.time(),
     )  # fmt: skip
     settings = JudgeSettings(target="cuda", allow_library_calls=True)
     floor = Floor(lock or DeviceLock(), CompilerPlaces(2), "cuda")
@@ -60,7 +61,7 @@ def examined(
     one = Examination(session, buffers, task, prepared, trial, "")  # type: ignore[arg-type]
 
     async def run() -> None:
-        progress = await stage.begin(one)
+        progress = await stage.begin(one, gpu)
         assert progress is not None
         await stage.run(one, progress)
 
@@ -70,6 +71,37 @@ def examined(
 
 
 RIGHT = "import torch\ndef relu_kernel_impl(x):\n    return torch.clamp(x, min=0)\n"
+
+
+class Bare(Here):
+    """Has no context, and says of the first call that it returned this."""
+
+    def __init__(self, shape: list[int]) -> None:
+        super().__init__()
+        self.output = {
+            "shape": shape,
+            "dtype": "float32",
+            "stride": [1] * len(shape),
+            "device": "cpu",
+            "plain": True,
+        }
+        self.output |= {"aliases_input": False, "aliases_output": False}
+
+    async def request(self, do: str, limit: float, **payload: Any) -> dict[str, Any]:
+        if do != "dry_run":
+            return await super().request(do, limit, **{**payload, "bare": False})
+        return {"results": [{"structure": "tensors", "outputs": [self.output]}] * payload["needed"]}
+
+
+def test_whose_first_case_has_another_shape_is_refused_before_it_has_a_context():
+    trial = Trial()
+    with pytest.raises(CandidateFailed) as refusal:
+        examined(RIGHT, session=Bare([7]), trial=trial, gpu={"capability": 90})
+    plan = case_plan.prepare(catalog.resolve("relu"), CPU, 1)
+    first = plan.chunks[0].cases[0]
+    assert refusal.value.failure.error_type is ErrorType.WRONG_SHAPE
+    assert refusal.value.failure.case == first.name
+    assert (trial.passed, trial.total) == (0, plan.total)
 
 
 class Watched(DeviceLock):

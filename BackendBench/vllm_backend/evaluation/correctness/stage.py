@@ -141,7 +141,7 @@ class CorrectnessStage:
         session, limit, operation = one.session, self._settings.compile_seconds, one.prepared.operation
         session.stage = "loading the module"
         code = one.task.code + operation.adapter
-        with handed_over(one.trial.kernels if one.prefix and not one.trial.again else b"") as descriptors:
+        with handed_over(one.trial.kernels) as descriptors:
             reply = await session.request(
                 "load", limit, descriptors=descriptors, code=code, function=operation.function, bare=bare
             )
