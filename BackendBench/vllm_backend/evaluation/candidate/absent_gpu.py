@@ -156,6 +156,7 @@ class Pretended(TorchFunctionMode):
         if type(result) is FakeTensor:
             self._bytes += result.numel() * result.element_size()
             if self._bytes > MOST_BYTES:
+                self.refused = True
                 raise torch.OutOfMemoryError("out of memory, if there were any")
         return result
 
