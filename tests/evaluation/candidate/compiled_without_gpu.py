@@ -43,6 +43,13 @@ def relu_kernel_impl(x):
     _copy[(1,)](x, y, x.numel(), BLOCK=128)
     return y
 """
+
+
+def returning(what: str) -> str:
+    """A module that compiles and returns this."""
+    return KERNEL.format(load="load", line="pass").replace("return y", f"return {what}")
+
+
 MODULES = {
     "plain": KERNEL.format(load="load", line="pass"),
     "keeps a figure": KERNEL.format(
@@ -66,18 +73,12 @@ MODULES = {
     "asks for a value": KERNEL.format(load="load", line="y = y if x.sum() > 0 else y"),
     "fills the memory": KERNEL.format(load="load", line="y = [torch.empty(1 << 28) for _ in iter(int, 1)]"),
     "does not compile": KERNEL.format(load="lood", line="pass"),
-    "returns another shape": KERNEL.format(load="load", line="pass").replace(
-        "return y", "return y.reshape(-1)"
-    ),
-    "returns another dtype": KERNEL.format(load="load", line="pass").replace("return y", "return y.double()"),
-    "returns its input": KERNEL.format(load="load", line="pass").replace(
-        "return y", "return x.view(x.shape)"
-    ),
-    "returns nothing": KERNEL.format(load="load", line="pass").replace("return y", "return None"),
-    "returns two": KERNEL.format(load="load", line="pass").replace("return y", "return y, y"),
-    "returns an expanded tensor": KERNEL.format(load="load", line="pass").replace(
-        "return y", "return y.new_empty(()).expand(x.shape)"
-    ),
+    "returns another shape": returning("y.reshape(-1)"),
+    "returns another dtype": returning("y.double()"),
+    "returns its input": returning("x.view(x.shape)"),
+    "returns nothing": returning("None"),
+    "returns two": returning("y, y"),
+    "returns an expanded tensor": returning("y.new_empty(()).expand(x.shape)"),
     "guesses where it gets no value": KERNEL.format(
         load="load",
         line="""try:
@@ -85,8 +86,7 @@ MODULES = {
     except Exception:
         y = y.double()""",
     ),
-    "returns a constant": KERNEL.format(load="load", line="pass").replace("return y", "return _zeros")
-    + "\n_zeros = torch.zeros(3)\n",
+    "returns a constant": returning("_zeros") + "\n_zeros = torch.zeros(3)\n",
     "asks the driver": KERNEL.format(load="load", line="triton.runtime.driver.active.no_such_question()"),
 }
 

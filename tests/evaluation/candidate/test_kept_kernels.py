@@ -64,7 +64,7 @@ def test_nobody_is_led_elsewhere(tmp_path: Path):
 
 def packed_by_hand(listed: object, contents: bytes) -> bytes:
     index = json.dumps(listed).encode()
-    return LENGTH.pack(len(index), LENGTH.size + len(index) + len(contents)) + index + contents
+    return LENGTH.pack(len(index)) + index + contents
 
 
 @pytest.mark.parametrize(

@@ -248,37 +248,36 @@ def test_who_compiles_for_long_has_all_that_is_left_compiled_at_once_when_it_was
     assert len(dry.near.asked) == everything
 
 
-def test_what_is_compiled_ahead_goes_with_the_first_cases():
-    dry = Dry()
+def requests_of(dry: Dry, **also_said: Any) -> list[dict[str, Any]]:
+    """What the process will be asked, each time; ``also_said``: in its replies."""
     asked: list[dict[str, Any]] = []
     request = dry.near.request
 
     async def noted(do: str, timeout: float, **payload: Any) -> dict[str, Any]:
-        asked.append(payload["ahead"])
-        return await request(do, timeout, **payload)
+        asked.append(payload)
+        return {**await request(do, timeout, **payload), **also_said}
 
     dry.near.request = noted  # type: ignore[method-assign]
+    return asked
+
+
+def test_what_is_compiled_ahead_goes_with_the_first_cases():
+    dry = Dry()
+    asked = requests_of(dry)
     dry.compile(0)
-    assert asked and all(ahead == {"threads": MOST_THREADS, "nice": FIRST_NICE} for ahead in asked)
+    assert asked and all(one["ahead"] == {"threads": MOST_THREADS, "nice": FIRST_NICE} for one in asked)
 
 
 @pytest.mark.parametrize("slow", [False, True])
 def test_who_is_slow_keeps_his_place_when_he_is_right(slow: bool):
     dry = Dry()
-    asked: list[int] = []
-    request = dry.near.request
-
-    async def noted(do: str, timeout: float, **payload: Any) -> dict[str, Any]:
-        asked.append(payload["nice"])
-        return {**await request(do, timeout, **payload), **({"slow": True} if slow else {})}
-
-    dry.near.request = noted  # type: ignore[method-assign]
+    asked = requests_of(dry, **({"slow": True} if slow else {}))
     dry.compile(0)
     assert dry.left.slow is slow
     asked.clear()
     dry.left.passed = 1
     dry.compile(1)
-    assert set(asked) == {FIRST_NICE if slow else REST_NICE}
+    assert {one["nice"] for one in asked} == {FIRST_NICE if slow else REST_NICE}
 
 
 def test_what_is_left_is_compiled_ahead_only_until_the_first_cases_are_right_and_on_several_threads():

@@ -11,8 +11,8 @@ import re
 import struct
 from pathlib import Path
 
-LENGTH = struct.Struct(">QQ")
-"""Of the list of files, and of all bytes."""
+LENGTH = struct.Struct(">Q")
+"""Of the list of files."""
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
 """Of a folder or a file that Triton writes."""
 
@@ -29,7 +29,7 @@ def collect(folder: Path, most: int) -> bytes:
             if size > most:
                 return b""
     index = json.dumps(listed).encode()
-    packed = LENGTH.pack(len(index), len(index) + size) + index + b"".join(contents)
+    packed = LENGTH.pack(len(index)) + index + b"".join(contents)
     return packed if len(packed) <= most else b""
 
 
@@ -39,7 +39,7 @@ def restore(packed: bytes, folder: Path) -> int:
     if not packed:
         return 0
     try:
-        index, whole = LENGTH.unpack_from(packed)
+        (index,) = LENGTH.unpack_from(packed)
         listed = json.loads(packed[LENGTH.size : LENGTH.size + index])
         position = LENGTH.size + index
         for parent, name, size in listed:
@@ -49,7 +49,7 @@ def restore(packed: bytes, folder: Path) -> int:
             position += size
     except (struct.error, TypeError, RecursionError) as error:
         raise ValueError(f"no packed kernels: {error}") from None
-    if position != len(packed) or whole != position:
+    if position != len(packed):
         raise ValueError("packed kernels of another length")
     return len(listed)
 

@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 
+from ..memory import sealed
 from ..processes.session import Session
 
 MOST_BYTES = 8 << 20
@@ -21,9 +21,7 @@ MOST_BYTES = 8 << 20
 async def collected(session: Session, limit: float) -> bytes:
     """What a process has compiled so far; nothing where that is too much. ``limit``: seconds. Raises CandidateFailed
     and InfrastructureFault as ``Session.request`` does."""
-    with _memory() as descriptor:
-        os.ftruncate(descriptor, MOST_BYTES)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    with _closed(sealed.room("kernels", MOST_BYTES)) as descriptor:
         session.stage = "collecting its kernels"
         reply = await session.request("collect_kernels", limit, [descriptor])
         size = reply.get("bytes")
@@ -36,16 +34,12 @@ def handed_over(kernels: bytes) -> Iterator[list[int]]:
     if not kernels:
         yield []
         return
-    with _memory() as descriptor:
-        os.pwrite(descriptor, kernels, 0)
-        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    with _closed(sealed.content("kernels", kernels)) as descriptor:
         yield [descriptor]
 
 
 @contextlib.contextmanager
-def _memory() -> Iterator[int]:
-    descriptor = os.memfd_create("kernels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+def _closed(descriptor: int) -> Iterator[int]:
     try:
         yield descriptor
     finally:

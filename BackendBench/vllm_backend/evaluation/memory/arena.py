@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import mmap
 import os
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
+
+from . import sealed
 
 POISON = 0xCB
 """Fills outputs before every run: -2.6e7 as float32, so an element that nobody wrote cannot look right."""
@@ -66,11 +67,7 @@ class CpuArena:
 
     def __init__(self, size: int) -> None:
         self.size = max(1, -(-size // mmap.PAGESIZE)) * mmap.PAGESIZE
-        self._descriptor = os.memfd_create("arena", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        os.ftruncate(self._descriptor, self.size)
-        fcntl.fcntl(
-            self._descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
-        )
+        self._descriptor = sealed.room("arena", self.size)
         self.tensor = _map(self._descriptor, self.size)
 
     def export(self) -> tuple[dict[str, Any], list[int]]:
